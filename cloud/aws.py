@@ -1,0 +1,172 @@
+"""AWS clients, and botocore's errors in our words. The only place that makes boto3 clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .config import Settings
+from .errors import CloudError
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.config import Config
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+
+class Aws:
+    """One session and its clients, each made on first use and kept: six clients of one session cost what two of
+    separate sessions do."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        import boto3
+        import botocore.exceptions
+
+        try:
+            return boto3.Session(profile_name=self.settings.profile, region_name=self.settings.region)
+        except botocore.exceptions.ProfileNotFound:
+            raise CloudError(
+                f"there is no AWS profile {self.settings.profile!r}",
+                fix="`aws configure list-profiles` shows those there are; `aws configure --profile NAME` makes one",
+            ) from None
+
+    @cached_property
+    def ec2(self) -> EC2Client:
+        return self.session.client("ec2", config=_config())
+
+    @cached_property
+    def ecr(self) -> ECRClient:
+        return self.session.client("ecr", config=_config())
+
+    @cached_property
+    def iam(self) -> IAMClient:
+        return self.session.client("iam", config=_config())
+
+    @cached_property
+    def s3(self) -> S3Client:
+        return self.session.client("s3", config=_config())
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        return self.session.client("ssm", config=_config())
+
+    @cached_property
+    def sts(self) -> STSClient:
+        return self.session.client("sts", config=_config())
+
+    @cached_property
+    def account(self) -> str:
+        """The account's twelve digits; the first call of every command, so it is where bad credentials show."""
+        with aws_errors("find out which AWS account this is"):
+            return self.sts.get_caller_identity()["Account"]
+
+    @cached_property
+    def bucket(self) -> str:
+        """The bucket's name: the setting, or one that no other account or region has."""
+        settings = self.settings
+        return settings.bucket or f"{settings.name}-{self.account}-{settings.region}"
+
+
+def _config() -> Config:
+    from botocore.config import Config
+
+    # "standard" retries throttling and 5xx with jittered backoff; three attempts are too few under real throttling.
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 8},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=32,
+    )
+
+
+def error_code(error: Exception) -> str:
+    """AWS's own code of a botocore ClientError ('NoSuchBucket', '404', …); '' for anything else."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+FIXES = {
+    "ExpiredToken": "log in again: `aws sso login`, or renew the keys of this profile",
+    "ExpiredTokenException": "log in again: `aws sso login`, or renew the keys of this profile",
+    "RequestExpired": "log in again, or set this machine's clock: AWS refuses requests more than 5 minutes off",
+    "InvalidClientTokenId": "the access key is not known to AWS: `aws configure` sets another",
+    "UnrecognizedClientException": "the access key is not known to AWS: `aws configure` sets another",
+    "AuthFailure": "the access key is not known to AWS: `aws configure` sets another",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key: `aws configure` sets both",
+    "InvalidAccessKeyId": "the access key is not known to AWS: `aws configure` sets another",
+    "InsufficientInstanceCapacity": "EC2 has none of this type now: try another --instance, --region or --on-demand",
+    "SpotMaxPriceTooLow": "the spot price is above the maximum: try another --instance or --on-demand",
+    "MaxSpotInstanceCountExceeded": "the account's spot quota is used up: ask for more vCPUs under Service Quotas "
+    "(EC2, 'Spot Instance Requests'), or use --on-demand",
+    "VcpuLimitExceeded": "the account's vCPU quota is used up: ask for more under Service Quotas (EC2), or use a "
+    "smaller --instance",
+    "InstanceLimitExceeded": "the account's instance quota is used up: ask for more under Service Quotas (EC2)",
+    "Unsupported": "this type is not offered there: try another --instance or --region",
+    "InvalidInstanceType": "`aws ec2 describe-instance-types` lists the types of a region",
+    "OptInRequired": "the account is not signed up for this service or region",
+    "RequestLimitExceeded": "AWS is throttling this account: try again in a minute",
+    "Throttling": "AWS is throttling this account: try again in a minute",
+    "ThrottlingException": "AWS is throttling this account: try again in a minute",
+    "SlowDown": "S3 is throttling: try again in a minute",
+    "NoSuchBucket": "run `inv setup` first",
+    "RepositoryNotFoundException": "run `inv setup` first",
+    "InvalidKeyPair.NotFound": "run `inv setup` first",
+}
+"""What to do about each code a user can meet, as AWS documents it:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+
+DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"}
+
+
+@contextmanager
+def aws_errors(doing: str) -> Iterator[None]:
+    """Translate botocore's errors into CloudError; the one place that does.
+
+    doing: what was being done, as it follows "cannot ": 'start the instance'.
+    Codes that mean something to the caller are caught inside, before this sees them.
+    """
+    from botocore import exceptions
+
+    try:
+        yield
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
+        raise CloudError(
+            f"cannot {doing}: no AWS credentials found",
+            fix="`aws configure` or `aws sso login`, or name a profile: --profile NAME",
+        ) from None
+    except (exceptions.SSOError, exceptions.TokenRetrievalError):
+        raise CloudError(
+            f"cannot {doing}: the AWS login has expired", fix="`aws sso login`, then the same again"
+        ) from None
+    except exceptions.ClientError as error:
+        raise _translated(doing, error) from None
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+        raise CloudError(
+            f"cannot {doing}: AWS does not answer ({error})",
+            fix="check the network and the region; `inv local.status` if the profile is the local cloud's",
+        ) from None
+    except exceptions.BotoCoreError as error:
+        raise CloudError(f"cannot {doing}: {error}") from None
+
+
+def _translated(doing: str, error: Exception) -> CloudError:
+    """A ClientError as a CloudError: AWS's message, its code, and the fix where one is known."""
+    response = getattr(error, "response", {})
+    code = error_code(error)
+    message = str(response.get("Error", {}).get("Message", error)).strip()
+    operation = getattr(error, "operation_name", "")
+    if code in DENIED:
+        who = f"allow {operation} to this profile's user or role, or use another --profile"
+        return CloudError(f"cannot {doing}: AWS refuses {operation} ({code}): {message}", fix=who)
+    return CloudError(f"cannot {doing}: {message} ({code})", fix=FIXES.get(code))

@@ -1,0 +1,220 @@
+"""Settings: their defaults, where they come from, and the checks of what a user typed."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from .errors import UsageError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+"""Where docker/ and userdata/ are: the top of the repository, or the installed package."""
+
+DEFAULTS: dict[str, Any] = {
+    "name": "solver-cloud",
+    "profile": None,
+    "region": None,
+    "bucket": None,
+    "repository": None,
+    "source": ".",
+    "dockerfile": None,
+    "builder_image": "rust:1.85",
+    "runtime_image": "debian:bookworm-slim",
+    "trainer": "train --config {config} --output {output}",
+    "instance": None,
+    "on_demand": False,
+    "disk_gb": 50,
+    "sync_seconds": 60,
+    "max_hours": 24,
+    "image_parameter": "/aws/service/ecs/optimized-ami/amazon-linux-2023/{variant}/image_id",
+    "login_user": "ec2-user",
+    "caller_address_url": "https://checkip.amazonaws.com",
+}
+"""Every setting with its default; invoke.yaml at the top of the repository explains each."""
+
+FALLBACK_REGION = "us-east-1"
+MAX_CONFIG_BYTES = 10_000_000
+INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.(\d+x?large|metal(-\w+)?|nano|micro|small|medium|large|xlarge)")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command works with. Fields are explained in invoke.yaml; `None` means "derive it".
+
+    Strongest first: an option on the command line, `solver_…` keys of the AWS profile, invoke's config.
+    """
+
+    name: str
+    profile: str | None
+    region: str
+    bucket: str | None
+    repository: str
+    source: Path
+    dockerfile: Path
+    builder_image: str
+    runtime_image: str
+    trainer: str
+    instance: str | None
+    on_demand: bool
+    disk_gb: int
+    sync_seconds: int
+    max_hours: float
+    image_parameter: str
+    login_user: str
+    caller_address_url: str
+
+    @classmethod
+    def from_context(cls, context: Any, **typed: Any) -> Self:
+        """The settings of one command.
+
+        context: invoke's Context, or any mapping with a `solver` key.
+        typed: options of the command line by setting name; `None` means "not given".
+        Raises UsageError for a setting that does not exist or has a value of the wrong kind.
+        """
+        configured = {**DEFAULTS, **dict(context.get("solver") or {})}
+        typed = {key: value for key, value in typed.items() if value is not None}
+        profile = typed.get("profile") or configured["profile"] or os.environ.get("AWS_PROFILE")
+        section = _profile_section(profile)
+        of_profile = {key[len("solver_") :]: value for key, value in section.items() if key.startswith("solver_")}
+        merged = {**configured, **of_profile, **typed, "profile": profile}
+        merged["region"] = (
+            merged["region"]
+            or os.environ.get("AWS_REGION")
+            or os.environ.get("AWS_DEFAULT_REGION")
+            or section.get("region")
+            or FALLBACK_REGION
+        )
+        merged["repository"] = merged["repository"] or merged["name"]
+        merged["dockerfile"] = merged["dockerfile"] or PACKAGE / "docker" / "Dockerfile"
+        if unknown := merged.keys() - {field.name for field in fields(cls)}:
+            raise UsageError(
+                f"unknown setting solver.{sorted(unknown)[0]}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
+            )
+        return cls(**{field.name: _converted(field.name, str(field.type), merged[field.name]) for field in fields(cls)})
+
+    def with_(self, **changes: Any) -> Self:
+        """The same settings with some replaced."""
+        return replace(self, **changes)
+
+
+def _profile_section(profile: str | None) -> dict[str, str]:
+    """One profile's section of the AWS config file, as text; empty when there is none.
+
+    Read here with configparser, not botocore, because importing botocore costs more than the rest of a short command.
+    """
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.read(Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(), encoding="utf-8")
+    section = f"profile {profile}" if profile and profile != "default" else "default"
+    return dict(parser[section]) if parser.has_section(section) else {}
+
+
+def _converted(name: str, kind: str, value: Any) -> Any:
+    """`value` as the type that field `name` is annotated with; raises UsageError when that cannot be."""
+    if value is None:
+        return None
+    try:
+        match kind.removesuffix(" | None"):
+            case "bool":
+                return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
+            case "int":
+                number: float = int(value)
+            case "float":
+                number = float(value)
+            case "Path":
+                return Path(value).expanduser()
+            case _:
+                return str(value)
+    except (ValueError, TypeError, KeyError):
+        raise UsageError(f"solver.{name} is {value!r}, which is not a valid {kind}") from None
+    if number <= 0:
+        raise UsageError(f"solver.{name} is {value!r}, but must be above zero")
+    return number
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """The trainer's config file as read once: its name and its bytes."""
+
+    path: Path
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def read_trainer_config(path: Path | str | None) -> TrainerConfig:
+    """Read the file given to `--config`.
+
+    Raises UsageError when it is missing, unreadable, over 10 MB or not YAML.
+    """
+    import yaml
+
+    if path is None:
+        raise UsageError("no config", fix="say which: --config fast_buckets.yaml")
+    path = Path(path).expanduser()
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"config {path} is over 10 MB", fix="--config wants the trainer's YAML file")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"config {path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"config {path} cannot be read: {error.strerror}") from None
+    try:
+        # compose() checks the syntax without building a Python object of every number.
+        yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise UsageError(f"config {path} is not YAML{where}: {problem}") from None
+    return TrainerConfig(path, data)
+
+
+def check_output(path: Path | str | None) -> str:
+    """Where `--output` will be downloaded to, as it is recorded: `~/…` when below the home directory, else absolute.
+
+    Raises UsageError when it, or a directory above it, is a file.
+    """
+    if path is None:
+        raise UsageError("no output directory", fix="say where the model will go: --output ~/models/run-001")
+    output = Path(os.path.abspath(Path(path).expanduser()))
+    for part in (output, *output.parents):
+        if part.exists() and not part.is_dir():
+            raise UsageError(f"output {path}: {part} is a file, not a directory")
+    home = Path.home()
+    return f"~/{output.relative_to(home)}" if output.is_relative_to(home) and output != home else str(output)
+
+
+def check_instance_type(name: str | None) -> str:
+    """An EC2 instance type's name as typed; raises UsageError when it cannot be one."""
+    if not name:
+        raise UsageError("no instance type", fix="say which: --instance c7i.4xlarge")
+    if not INSTANCE_TYPE.fullmatch(name):
+        raise UsageError(f"{name!r} is not an instance type", fix="a type looks like c7i.4xlarge")
+    return name
+
+
+def trainer_arguments(template: str, *, config: str, output: str) -> list[str]:
+    """The trainer's arguments: the template of setting `trainer`, split as a shell would, with the paths filled in.
+
+    Raises UsageError for a template that cannot be split, names neither path, or has other {fields}.
+    """
+    try:
+        words = shlex.split(template)
+        arguments = [word.format(config=config, output=output) for word in words]
+    except (ValueError, KeyError, IndexError) as error:
+        raise UsageError(
+            f"setting solver.trainer cannot be read: {error}",
+            fix="it is a command line with {config} and {output} in it",
+        ) from None
+    for field, path in (("{config}", config), ("{output}", output)):
+        if not any(path in argument for argument in arguments):
+            raise UsageError(f"setting solver.trainer lacks {field}", fix=f"it is: {template}")
+    return arguments

@@ -1,0 +1,119 @@
+"""What a user sees: data on stdout, progress on stderr, and neither colour nor boxes where nobody looks."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import PurePath
+from typing import Any
+
+from .jobs import Job
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows as a table on a terminal, or tab-separated for a script, as `gh` does."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn.columns[0].no_wrap = True
+    for row in rows:
+        drawn.add_row(*row)
+    Console(highlight=False).print(drawn)
+
+
+@contextmanager
+def byte_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal, nothing elsewhere. Yields the function that is told of each chunk's bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda size: progress.advance(task, size)
+
+
+def duration(span: timedelta) -> str:
+    """`3d 4h`, `4h 05m`, `5m 07s` or `7s`."""
+    seconds = max(0, int(span.total_seconds()))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes:02}m"
+    return f"{minutes}m {seconds % 60:02}s" if minutes else f"{seconds}s"
+
+
+ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def last_line(text: str) -> str:
+    """The last line with something on it that a terminal would show; progress bars rewrite theirs after a \\r."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPE.sub("", text))]
+    return next((line for line in reversed(lines) if line), "")
+
+
+HEADINGS = ("JOB", "TYPE", "MARKET", "STATE", "PHASE", "UPTIME", "CONFIG")
+
+
+def job_row(job: Job) -> tuple[str, ...]:
+    """A job as one row under HEADINGS."""
+    phase = job.phase if job.status in ("starting", "running") and job.phase else job.status
+    return (job.id, job.type, job.market, job.state, phase, duration(job.uptime), job.config)
+
+
+def job_facts(job: Job, latest: str) -> dict[str, str]:
+    """A job in full, by heading; what is not known is left out.
+
+    latest: the trainer's latest line.
+    """
+    facts = {
+        "job": job.id,
+        "status": job.status,
+        "reason": job.reason,
+        "phase": job.phase,
+        "trainer": latest,
+        "exit code": "" if job.exit_code is None else str(job.exit_code),
+        "instance": f"{job.state}, {job.type}, {job.market}" + (f", {job.address}" if job.address else ""),
+        "uptime": duration(job.uptime),
+        "launched": f"{job.launched_at:%Y-%m-%d %H:%M:%S} UTC",
+        "config": job.config,
+        "image": job.image,
+        "s3": job.s3_path,
+        "output": job.output,
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def job_json(job: Job, latest: str | None = None) -> dict[str, Any]:
+    """A job as JSON has it: every field, times in ISO 8601, uptime in seconds."""
+    from dataclasses import asdict
+
+    return {
+        **asdict(job),
+        "uptime_seconds": int(job.uptime.total_seconds()),
+        **({} if latest is None else {"latest_line": latest}),
+    }
+
+
+def print_json(data: Any) -> None:
+    """JSON on stdout, as a script reads it."""
+    print(json.dumps(data, indent=2, default=lambda v: str(v) if isinstance(v, PurePath) else v.isoformat()))

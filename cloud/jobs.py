@@ -1,0 +1,207 @@
+"""Jobs: what EC2's tags say is happening now, joined with what S3's records say happened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from . import records
+from .aws import Aws, aws_errors, error_code
+from .errors import CloudError
+from .policies import OURS
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+GONE = {"terminated", "shutting-down", "gone"}
+SETTLING = timedelta(minutes=2)
+"""How long a new instance may be unknown to DescribeInstances; EC2's answers are only eventually consistent:
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
+ID = re.compile(r"i-[0-9a-f]{8,17}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, as the tags of its instance and its record in S3 tell it together."""
+
+    id: str
+    type: str
+    market: str
+    """`spot` or `on-demand`."""
+    state: str
+    """EC2's word for the instance (`pending`, `running`, …), or `gone` when EC2 has forgotten it."""
+    status: str
+    phase: str
+    config: str
+    output: str
+    image: str
+    s3_path: str
+    launched_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    address: str | None = None
+    spot_request: str | None = None
+    bundle: tuple[records.File, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen: a final word and no instance that could still work."""
+        return self.status in records.FINAL
+
+    @property
+    def uptime(self) -> timedelta:
+        """From launch until now, or until the end."""
+        return (self.ended_at or datetime.now(UTC)) - self.launched_at
+
+    @classmethod
+    def joined(cls, id: str, instance: InstanceTypeDef | None, record: records.Record | None, bucket: str) -> Self:
+        """The job that an instance, a record, or both tell of.
+
+        A final record outranks the tags: it is written last. An instance that ended without either having the last
+        word was ended from outside; EC2's own reason is then the job's.
+        """
+        tags = {tag["Key"]: tag["Value"] for tag in (instance or {}).get("Tags", [])}
+        asked: dict[str, Any] = record.asked if record else {}
+        state = instance["State"]["Name"] if instance else "gone"
+        if record and not instance and datetime.now(UTC) - record.launched_at < SETTLING:
+            state = "pending"
+        status = tags.get("solver:status") or (record.status if record else "starting")
+        reason = record.reason if record else ""
+        if record and record.status in records.FINAL:
+            status = record.status
+        elif state in GONE and status not in records.FINAL:
+            status = "terminated"
+            reason = (instance or {}).get("StateTransitionReason", "") or "the instance ended without a last word"
+        return cls(
+            id=id,
+            type=instance["InstanceType"] if instance else asked.get("instance_type", ""),
+            market=_market(instance) if instance else asked.get("market", ""),
+            state=state,
+            status=status,
+            phase=(record.phase if record and record.status in records.FINAL else tags.get("solver:phase")) or "",
+            config=tags.get("solver:job-config") or asked.get("config_name", ""),
+            output=tags.get("solver:output") or asked.get("output", ""),
+            image=tags.get("solver:image") or asked.get("image", ""),
+            s3_path=f"s3://{bucket}/jobs/{id}/",
+            launched_at=instance["LaunchTime"] if instance and not record else record.launched_at,  # type: ignore[union-attr]
+            started_at=record.started_at if record else None,
+            ended_at=record.ended_at if record else None,
+            exit_code=record.exit_code if record else None,
+            reason=reason,
+            address=(instance or {}).get("PublicIpAddress"),
+            spot_request=(instance or {}).get("SpotInstanceRequestId"),
+            bundle=record.bundle if record else (),
+        )
+
+
+def _market(instance: InstanceTypeDef) -> str:
+    return "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand"
+
+
+def list_jobs(aws: Aws) -> list[Job]:
+    """Every job of this account and region, newest first."""
+    instances = {instance["InstanceId"]: instance for instance in _instances(aws)}
+    known = records.read_all(aws)
+    jobs = [Job.joined(id, instances.get(id), known.get(id), aws.bucket) for id in instances.keys() | known.keys()]
+    return sorted(jobs, key=lambda job: job.launched_at, reverse=True)
+
+
+def find(aws: Aws, reference: str) -> Job:
+    """The job that a user means by an instance id, a unique beginning of one, or `latest`.
+
+    Raises CloudError when there is none, or more than one.
+    """
+    if ID.fullmatch(reference):
+        instance, record = _instance(aws, reference), records.read(aws, reference)
+        if instance or record:
+            return Job.joined(reference, instance, record, aws.bucket)
+    jobs = list_jobs(aws)
+    if not jobs:
+        raise CloudError(f"no job {reference!r}: there are no jobs yet", fix="`inv launch` starts one")
+    if reference == "latest":
+        return jobs[0]
+    matching = [job for job in jobs if job.id.startswith(reference)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise CloudError(
+            f"{reference!r} could be {len(matching)} jobs: {_some(job.id for job in matching)}",
+            fix="type more of the id",
+        )
+    raise CloudError(
+        f"no job {reference!r}", fix=f"`inv status` lists them; the newest are {_some(j.id for j in jobs)}"
+    )
+
+
+def _some(ids: Iterable[str], most: int = 3) -> str:
+    ids = list(ids)
+    return ", ".join(ids[:most]) + (", …" if len(ids) > most else "")
+
+
+def _instances(aws: Aws) -> Iterable[InstanceTypeDef]:
+    """Our instances that EC2 still knows."""
+    pages = aws.ec2.get_paginator("describe_instances").paginate(
+        Filters=[{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}]
+    )
+    with aws_errors("list the instances"):
+        return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
+
+
+def _instance(aws: Aws, id: str) -> InstanceTypeDef | None:
+    """Our instance of that id; None when EC2 does not know it.
+
+    Raises CloudError when it is an instance, but not of a job of ours.
+    """
+    with aws_errors(f"look for {id}"):
+        try:
+            found = aws.ec2.describe_instances(InstanceIds=[id])["Reservations"]
+        except aws.ec2.exceptions.ClientError as error:
+            if error_code(error) in ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"):
+                return None
+            raise
+    if not found:
+        return None
+    instance = found[0]["Instances"][0]
+    if {"Key": OURS, "Value": aws.settings.name} not in instance.get("Tags", []):
+        raise CloudError(
+            f"{id} is an instance of this account, but not a job of {aws.settings.name}",
+            fix="`inv status` lists the jobs; other instances are left alone",
+        )
+    return instance
+
+
+def check_complete(job: Job) -> None:
+    """Raises CloudError unless the job is complete: then its bundle is in S3."""
+    if job.status == "complete":
+        return
+    if not job.ended:
+        raise CloudError(
+            f"{job.id} has not ended yet ({job.phase or job.status})", fix=f"wait for it: inv wait {job.id}"
+        )
+    raise CloudError(
+        f"{job.id} {job.status}" + (f": {job.reason}" if job.reason else ""),
+        fix=f"its log: inv logs {job.id}; what it wrote: aws s3 sync {job.s3_path}output/ DIRECTORY",
+    )
+
+
+def terminate(aws: Aws, job: Job) -> Job:
+    """End a job's instance for good, and see to it that its spot request starts no other.
+
+    The order matters if this process dies in between: a persistent request that is still open when its instance
+    ends launches a new one, so the request goes first.
+    """
+    with aws_errors(f"terminate {job.id}"):
+        if job.spot_request:
+            aws.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[job.spot_request])
+        if job.state not in GONE:
+            if not job.ended:
+                aws.ec2.create_tags(Resources=[job.id], Tags=[{"Key": "solver:status", "Value": "terminated"}])
+            aws.ec2.terminate_instances(InstanceIds=[job.id])
+    if not job.ended:
+        records.close(aws, job.id, status="terminated", reason="ended by `terminate`")
+    return find(aws, job.id)

@@ -1,0 +1,133 @@
+"""The key pair for ssh: its public half in EC2, its private half in SSM, so that any machine of the profile attaches.
+
+SSM's Parameter Store encrypts the private key with the account's own KMS key; the instances' role cannot read it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from .aws import Aws, aws_errors, error_code
+from .errors import CloudError
+
+Outcome = Literal["made", "completed", "there"]
+
+
+def parameter_name(aws: Aws) -> str:
+    """The SSM parameter with the private key."""
+    return f"/{aws.settings.name}/ssh-private-key"
+
+
+def local_path(aws: Aws) -> Path:
+    """Where the private key is kept on this machine, as `ssh -i` wants it."""
+    settings = aws.settings
+    return Path("~/.ssh").expanduser() / f"{settings.name}-{aws.account}-{settings.region}"
+
+
+def private_key(aws: Aws) -> Path:
+    """The private key's file on this machine, fetched from SSM when it is not here yet.
+
+    Raises CloudError when the account has none.
+    """
+    path = local_path(aws)
+    if not path.exists():
+        text = _stored(aws)
+        if text is None:
+            raise CloudError("there is no ssh key for this account and region", fix="run `inv setup` first")
+        _write(path, text)
+    return path
+
+
+def converge(aws: Aws) -> Outcome:
+    """Make the key pair, or what is missing of it. Each step leaves something the next run can go on from:
+    the private key is stored before EC2 learns its public half.
+
+    Raises CloudError when EC2 has a key pair of this name whose private key is nowhere to be found.
+    """
+    registered, stored, path = _registered(aws), _stored(aws), local_path(aws)
+    outcome: Outcome = "there" if registered and stored else "completed" if registered or stored else "made"
+    if stored is None and path.exists():
+        stored = path.read_text()
+        _store(aws, stored)
+    if stored is None:
+        if registered:
+            raise CloudError(
+                f"EC2 has a key pair {aws.settings.name!r}, but its private key is neither in SSM nor in {path}",
+                fix=f"if it is not needed: aws ec2 delete-key-pair --key-name {aws.settings.name}, then the same again",
+            )
+        stored = _generate()
+        _store(aws, stored)
+    public = _public(stored)
+    if registered is None:
+        with aws_errors("import the key pair"):
+            aws.ec2.import_key_pair(KeyName=aws.settings.name, PublicKeyMaterial=public.encode())
+    elif registered.split()[:2] != public.split()[:2]:
+        raise CloudError(
+            f"EC2's key pair {aws.settings.name!r} does not belong to the private key in SSM",
+            fix=f"aws ec2 delete-key-pair --key-name {aws.settings.name}, then the same again",
+        )
+    if not path.exists() or path.read_text() != stored:
+        _write(path, stored)
+    return outcome
+
+
+def _registered(aws: Aws) -> str | None:
+    """The public key that EC2 has under our name, an OpenSSH line; None when it has none."""
+    with aws_errors("look for the key pair"):
+        try:
+            found = aws.ec2.describe_key_pairs(KeyNames=[aws.settings.name], IncludePublicKey=True)
+        except aws.ec2.exceptions.ClientError as error:
+            if error_code(error) == "InvalidKeyPair.NotFound":
+                return None
+            raise
+    return found["KeyPairs"][0]["PublicKey"]
+
+
+def _stored(aws: Aws) -> str | None:
+    """The private key in SSM; None when there is none."""
+    with aws_errors("read the private key from SSM"):
+        try:
+            found = aws.ssm.get_parameter(Name=parameter_name(aws), WithDecryption=True)
+        except aws.ssm.exceptions.ParameterNotFound:
+            return None
+    return found["Parameter"]["Value"]
+
+
+def _store(aws: Aws, text: str) -> None:
+    with aws_errors("store the private key in SSM"):
+        aws.ssm.put_parameter(
+            Name=parameter_name(aws), Value=text, Type="SecureString", Description="ssh key of solver-cloud's instances"
+        )
+
+
+def _generate() -> str:
+    """A new Ed25519 private key in OpenSSH's format."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return (
+        Ed25519PrivateKey.generate()
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+        .decode()
+    )
+
+
+def _public(private: str) -> str:
+    """The public half of an OpenSSH private key, as one line."""
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_ssh_private_key(private.encode(), password=None)
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return public.decode()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a private key whole, readable by its owner only from its first byte on (mkstemp makes it 0600)."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,122 @@
+"""The policies of the account's pieces: pure functions, dict out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Policy = dict[str, Any]
+
+OURS = "solver:cloud"
+"""Tag that every instance, volume and spot request of solver-cloud carries; its value is the setting `name`."""
+
+
+def bucket_policy(bucket: str) -> Policy:
+    """Refuses every request that does not come over TLS.
+
+    https://docs.aws.amazon.com/config/latest/developerguide/s3-bucket-ssl-requests-only.html
+    """
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def bucket_lifecycle() -> dict[str, Any]:
+    """Parts of uploads that were never completed are paid for until they are removed: after a week."""
+    return {
+        "Rules": [
+            {
+                "ID": "abandoned-uploads",
+                "Status": "Enabled",
+                "Filter": {"Prefix": ""},
+                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+            }
+        ]
+    }
+
+
+def trust_policy() -> Policy:
+    """EC2 may hand the role to instances."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+
+
+def instance_policy(*, account: str, region: str, bucket: str, repository: str, name: str) -> Policy:
+    """What an instance may do: its bucket, its repository, and tags, spot requests and end of our own instances.
+
+    It can start nothing. Describe calls and ECR's token know no resources, so they are for `*`:
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    """
+    ours = {"StringEquals": {f"aws:ResourceTag/{OURS}": name}}
+    ec2 = f"arn:aws:ec2:{region}:{account}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ReadConfigs",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{bucket}/configs/*",
+            },
+            {
+                "Sid": "KeepJobs",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                "Resource": [f"arn:aws:s3:::{bucket}/jobs/*", f"arn:aws:s3:::{bucket}/launches/*"],
+            },
+            {
+                "Sid": "ListBucket",
+                "Effect": "Allow",
+                "Action": "s3:ListBucket",
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
+            {
+                "Sid": "LogInToRegistry",
+                "Effect": "Allow",
+                "Action": "ecr:GetAuthorizationToken",
+                "Resource": "*",
+            },
+            {
+                "Sid": "PullImage",
+                "Effect": "Allow",
+                "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                "Resource": f"arn:aws:ecr:{region}:{account}:repository/{repository}",
+            },
+            {
+                "Sid": "SeeInstances",
+                "Effect": "Allow",
+                "Action": ["ec2:DescribeInstances", "ec2:DescribeSpotInstanceRequests"],
+                "Resource": "*",
+            },
+            {
+                "Sid": "TagOurs",
+                "Effect": "Allow",
+                "Action": "ec2:CreateTags",
+                "Resource": f"{ec2}:instance/*",
+                "Condition": {
+                    **ours,
+                    "ForAllValues:StringEquals": {"aws:TagKeys": ["solver:status", "solver:phase", "solver:s3-path"]},
+                },
+            },
+            {
+                "Sid": "EndOurs",
+                "Effect": "Allow",
+                "Action": ["ec2:TerminateInstances", "ec2:CancelSpotInstanceRequests"],
+                "Resource": [f"{ec2}:instance/*", f"{ec2}:spot-instances-request/*"],
+                "Condition": ours,
+            },
+        ],
+    }

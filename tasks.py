@@ -1,0 +1,229 @@
+"""solver-cloud's commands: settings, a call, what to print. `inv --list` shows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Collection, Context, Program, task
+
+if TYPE_CHECKING:
+    import cloud
+    from localcloud import tasks as local
+else:
+    # Installed, this is solver_cloud.tasks: the host project may well have a `cloud` of its own.
+    here = f"{__package__}." if __package__ else ""
+    cloud = import_module(f"{here}cloud")
+    local = import_module(f"{here}localcloud.tasks")
+
+ACCOUNT = {
+    "profile": "AWS profile, as `aws configure list-profiles` lists them",
+    "region": "AWS region; the profile's own if not given",
+}
+JOB = {"job": "instance id, a unique beginning of one, or `latest`"}
+
+
+def connect(c: Context, **typed: Any) -> cloud.aws.Aws:
+    """The settings of this command and its AWS account."""
+    return cloud.aws.Aws(cloud.config.Settings.from_context(c, **typed))
+
+
+@task(help=ACCOUNT)
+def setup(c: Context, profile: str | None = None, region: str | None = None) -> None:
+    """Make what an account needs, once: bucket, repository, key pair, security group, role."""
+    aws = connect(c, profile=profile, region=region)
+    cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
+    for piece in cloud.provision.converge(aws):
+        print(f"{piece.outcome:<10} {piece.kind:<17} {piece.name}", flush=True)
+
+
+@task(
+    help={
+        "instance": "EC2 instance type, such as c7i.4xlarge",
+        "config": "the trainer's YAML config file",
+        "output": "directory on this machine that `download` puts the model into",
+        "on-demand": "pay the full price and never be interrupted; spot otherwise",
+        "source": "the trainer's Cargo workspace",
+        **ACCOUNT,
+    },
+)
+def launch(
+    c: Context,
+    instance: str | None = None,
+    config: str | None = None,
+    output: str | None = None,
+    on_demand: bool = False,
+    source: str | None = None,
+    profile: str | None = None,
+    region: str | None = None,
+) -> None:
+    """Build and push the image if its source changed, and start a job on one EC2 instance."""
+    aws = connect(c, instance=instance, on_demand=on_demand or None, source=source, profile=profile, region=region)
+    job = start_job(aws, config, output)
+    print(job)
+    cloud.display.say(
+        f"next:  inv status {job}     how it goes\n"
+        f"       inv attach {job}     its terminal\n"
+        f"       inv wait {job} && inv download {job}     the model, into {output}\n"
+        f"       inv terminate {job}     end it now"
+    )
+
+
+def start_job(aws: cloud.aws.Aws, config: str | None, output: str | None) -> str:
+    """One launch, from what was typed to the job's id. Everything is checked before anything is built."""
+    say, settings = cloud.display.say, aws.settings
+    instance_type = cloud.config.check_instance_type(settings.instance)
+    trainer_config = cloud.config.read_trainer_config(config)
+    target = cloud.config.check_output(output)
+    machine = cloud.machine.look(aws, instance_type)
+    snapshot = cloud.image.snapshot(settings.source, settings.dockerfile)
+    image = cloud.registry.ensure_image(aws, settings, snapshot, machine.platform, say)
+    plan = cloud.launch.plan(settings, machine, image, trainer_config, target, bucket=aws.bucket)
+    cloud.launch.put_config(aws, plan, trainer_config)
+    say(f"starting one {instance_type} ({plan.asked['market']})")
+    job = cloud.launch.run(aws, plan)
+    cloud.launch.open_record(aws, plan, job)
+    return job
+
+
+@task(help={**JOB, **ACCOUNT}, positional=["job"])
+def attach(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+    """Open the job's tmux session in this terminal; Ctrl-B d leaves it running."""
+    aws = connect(c, profile=profile, region=region)
+    found = cloud.jobs.find(aws, job)
+    cloud.session.attach(aws, found)
+    now = cloud.jobs.find(aws, found.id)
+    cloud.display.say(f"{now.id}: {now.status}" + ("" if now.ended else f"; come back with: inv attach {now.id}"))
+
+
+@task(
+    klass=cloud.arguments.OptionalJobTask,
+    positional=["job"],
+    help={"job": f"{JOB['job']}; all jobs if left out", "json_": "JSON on stdout", **ACCOUNT},
+)
+def status(
+    c: Context, job: str | None = None, json_: bool = False, profile: str | None = None, region: str | None = None
+) -> None:
+    """All jobs in a table, or one in full; finished ones too."""
+    aws = connect(c, profile=profile, region=region)
+    if job:
+        found = cloud.jobs.find(aws, job)
+        latest = cloud.watch.latest_line(aws, found.id)
+        if json_:
+            cloud.display.print_json(cloud.display.job_json(found, latest))
+        else:
+            for key, value in cloud.display.job_facts(found, latest).items():
+                print(f"{key:<10} {value}")
+        return
+    jobs = cloud.jobs.list_jobs(aws)
+    if json_:
+        cloud.display.print_json([cloud.display.job_json(found) for found in jobs])
+    elif jobs:
+        cloud.display.table(cloud.display.HEADINGS, [cloud.display.job_row(found) for found in jobs])
+    else:
+        cloud.display.say("no jobs yet; `inv launch` starts one")
+
+
+@task(
+    help={**JOB, "output": "directory to put the model into; the one `launch` named if not given", **ACCOUNT},
+    positional=["job"],
+)
+def download(
+    c: Context, job: str, output: str | None = None, profile: str | None = None, region: str | None = None
+) -> None:
+    """Bring a finished job's model to this machine: only what is missing or different."""
+    aws = connect(c, profile=profile, region=region)
+    found = cloud.jobs.find(aws, job)
+    print(fetch_bundle(aws, found, output))
+
+
+def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = None) -> Path:
+    """Download a complete job's bundle; returns the directory it is in."""
+    cloud.jobs.check_complete(job)
+    directory = Path(cloud.config.check_output(output or job.output)).expanduser()
+    with cloud.display.byte_progress(job.id, sum(file.size for file in job.bundle)) as progress:
+        done = cloud.storage.download(aws, f"jobs/{job.id}/bundle/", job.bundle, directory, progress)
+    cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
+    return directory
+
+
+@task(help={**JOB, **ACCOUNT}, positional=["job"])
+def terminate(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+    """End a running job and its instance now; what it has written so far stays in S3."""
+    aws = connect(c, profile=profile, region=region)
+    found = cloud.jobs.find(aws, job)
+    if found.ended and found.state in cloud.jobs.GONE:
+        cloud.display.say(f"{found.id} has ended already ({found.status})")
+        return
+    ended = cloud.jobs.terminate(aws, found)
+    print(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
+
+
+@task(help={**JOB, **ACCOUNT}, positional=["job"])
+def wait(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+    """Block until a job has ended; exit code 0 only if it is complete."""
+    aws = connect(c, profile=profile, region=region)
+    cloud.jobs.check_complete(follow(aws, cloud.jobs.find(aws, job)))
+
+
+def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Job:
+    """Say each change of a job until it has ended; returns the ended job."""
+    for sight in cloud.watch.until_ended(aws, job, **how):
+        cloud.display.say(f"{job.id}  {sight.line}")
+        job = sight.job
+    return job
+
+
+@task(help={**JOB, "follow": "go on printing until the job has ended", **ACCOUNT}, positional=["job"])
+def logs(c: Context, job: str, follow: bool = False, profile: str | None = None, region: str | None = None) -> None:
+    """Print what the trainer printed: live while it runs, from S3 afterwards."""
+    aws = connect(c, profile=profile, region=region)
+    cloud.logs.print_log(aws, cloud.jobs.find(aws, job), follow=follow)
+
+
+@task(help={"output": "directory for the model"})
+def demo(c: Context, output: str = "~/models/demo") -> None:
+    """The whole story on the local cloud: set up, launch the example trainer, watch, download."""
+    local.up(c)
+    example = cloud.config.PACKAGE / "examples" / "trainer"
+    config = example / "sample_configurations" / "fast_buckets.yaml"
+    aws = connect(c, profile=local.PROFILE, source=example, instance="c7i.4xlarge", sync_seconds=2)
+    setup(c, profile=local.PROFILE)
+    job = start_job(aws, str(config), output)
+    ended = follow(aws, cloud.jobs.find(aws, job), poll=1)
+    cloud.jobs.check_complete(ended)
+    print(fetch_bundle(aws, ended))
+
+
+@task(
+    help={
+        "all_": "the long versions too",
+        "only": "what pytest's -k takes: run the tests that match",
+    }
+)
+def test(c: Context, all_: bool = False, only: str | None = None) -> None:
+    """All the tests: style, types, shell, the modules, and the real commands on the local cloud."""
+    os.chdir(cloud.config.PACKAGE)
+    python = sys.executable
+    local.prepare(c)
+    if not only:
+        c.run(f"{python} -m ruff check . && {python} -m ruff format --check . && {python} -m mypy .", echo=True)
+    chosen = [f"-k '{only}'"] if only else []
+    c.run(" ".join([python, "-m pytest", *(["--all"] if all_ else []), *chosen]), echo=True, pty=sys.stdout.isatty())
+
+
+ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, demo)
+ns.add_collection(local.ns, name="local")
+if not __package__:
+    ns.add_task(test)
+ns.configure({"solver": cloud.config.DEFAULTS})
+
+
+def main() -> None:
+    """The console command `solver-cloud`: the same tasks without a tasks.py."""
+    from importlib.metadata import version
+
+    Program(name="solver-cloud", binary="solver-cloud", namespace=ns, version=version("solver-cloud")).run()
