@@ -190,8 +190,10 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-in
 def _spot_role(aws: Aws) -> Outcome:
     with aws_errors("make the spot service's role"):
         try:
-            aws.iam.get_role(RoleName=SPOT_ROLE)
-        except aws.iam.exceptions.NoSuchEntityException:
             aws.iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
-            return "made"
-    return "there"
+        except aws.iam.exceptions.ClientError as error:
+            # IAM answers InvalidInput, "… has been taken in this account"; nothing else about this call can be invalid.
+            if error_code(error) not in ("InvalidInput", "EntityAlreadyExists"):
+                raise
+            return "there"
+    return "made"

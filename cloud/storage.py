@@ -6,10 +6,12 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from .aws import Aws, aws_errors, error_code
 from .errors import CloudError
@@ -80,25 +82,34 @@ def _check_space(directory: Path, size: int) -> None:
 
 def _fetch(aws: Aws, prefix: str, file: File, target: Path, progress: Callable[[int], None]) -> None:
     """One file: into a temporary name beside the target, checked on the way, then renamed over it."""
-    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(6)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with temporary.open("xb") as out, aws_errors(f"fetch {file.path}"):
+        with _whole_file(target) as out, aws_errors(f"fetch {file.path}"):
+            digest = hashlib.sha256()
             body = aws.s3.get_object(Bucket=aws.bucket, Key=prefix + file.path)["Body"]
             for chunk in body.iter_chunks(CHUNK):
                 digest.update(chunk)
                 out.write(chunk)
                 progress(len(chunk))
-            out.flush()
-            os.fsync(out.fileno())
-        if digest.hexdigest() != file.sha256:
-            raise CloudError(f"{file.path} in S3 is not what the job's record says (sha256 differs)")
-        temporary.replace(target)
+            if digest.hexdigest() != file.sha256:
+                raise CloudError(f"{file.path} in S3 is not what the job's record says (sha256 differs)")
     except OSError as error:
         raise CloudError(f"cannot write {target}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _whole_file(target: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends well, and leaves no trace when it does not."""
+    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(6)}")
+    with temporary.open("xb") as out:
+        try:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def tail(aws: Aws, key: str, size: int = 4096) -> str:

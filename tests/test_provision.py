@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloud import firewall, keypair, provision
+from cloud.aws import Aws
+from cloud.config import Settings
+from cloud.errors import CloudError
+
+
+def outcomes(aws: Aws) -> dict[str, str]:
+    return {piece.kind: piece.outcome for piece in provision.converge(aws)}
+
+
+KINDS = ["bucket", "repository", "key pair", "security group", "role", "instance profile", "spot role"]
+
+
+def test_a_new_account_gets_every_piece(aws: Aws) -> None:
+    assert outcomes(aws) == dict.fromkeys(KINDS, "made")
+    block = aws.s3.get_public_access_block(Bucket=aws.bucket)["PublicAccessBlockConfiguration"]
+    assert all(block.values())
+    assert len(block) == 4
+    repository = aws.ecr.describe_repositories(repositoryNames=["solver-cloud"])["repositories"][0]
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    role = aws.iam.get_instance_profile(InstanceProfileName="solver-cloud-us-east-1")["InstanceProfile"]["Roles"][0]
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "ec2.amazonaws.com"}
+
+
+def test_a_second_setup_changes_nothing(aws: Aws) -> None:
+    outcomes(aws)
+    assert outcomes(aws) == dict.fromkeys(KINDS, "there")
+
+
+def test_the_bucket_of_another_region_is_made_there(home: Path, aws: Aws) -> None:
+    elsewhere = Aws(Settings.from_context({}, region="eu-west-1"))
+    outcomes(elsewhere)
+    assert elsewhere.s3.get_bucket_location(Bucket=elsewhere.bucket)["LocationConstraint"] == "eu-west-1"
+
+
+BREAKAGES: dict[str, Callable[[Aws], object]] = {
+    "bucket": lambda aws: aws.s3.delete_public_access_block(Bucket=aws.bucket),
+    "key pair": lambda aws: aws.ec2.delete_key_pair(KeyName="solver-cloud"),
+    "security group": lambda aws: aws.ec2.revoke_security_group_ingress(
+        GroupName="solver-cloud", IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="192.0.2.7/32"
+    ),
+    "role": lambda aws: aws.iam.delete_role_policy(
+        RoleName="solver-cloud-us-east-1", PolicyName="solver-cloud-us-east-1"
+    ),
+    "instance profile": lambda aws: aws.iam.remove_role_from_instance_profile(
+        InstanceProfileName="solver-cloud-us-east-1", RoleName="solver-cloud-us-east-1"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+def test_what_an_earlier_run_left_half_made_is_completed(aws: Aws, kind: str) -> None:
+    outcomes(aws)
+    BREAKAGES[kind](aws)
+    assert outcomes(aws) == {**dict.fromkeys(KINDS, "there"), kind: "completed"}
+
+
+def test_an_older_policy_of_the_role_is_brought_up_to_date(account: Aws) -> None:
+    name = provision.role_name(account)
+    older = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    account.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(older))
+    assert outcomes(account)["role"] == "completed"
+    assert account.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"] != older
+
+
+def test_a_policy_that_someone_else_put_on_the_bucket_stays(account: Aws) -> None:
+    theirs = json.dumps({"Version": "2012-10-17", "Statement": []})
+    account.s3.put_bucket_policy(Bucket=account.bucket, Policy=theirs)
+    assert outcomes(account)["bucket"] == "there"
+    assert account.s3.get_bucket_policy(Bucket=account.bucket)["Policy"] == theirs
+
+
+def test_a_bucket_of_another_account_is_refused(account: Aws) -> None:
+    from unittest.mock import patch
+
+    from botocore.exceptions import ClientError
+
+    # moto has one namespace per account; S3's real one is global and answers HeadBucket with a bare 403:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+    refusal = ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket")
+    with (
+        patch.object(account.s3, "head_bucket", side_effect=refusal),
+        pytest.raises(CloudError, match=r"solver\.bucket"),
+    ):
+        outcomes(account)
+
+
+def test_another_machine_fetches_the_private_key_and_keeps_it_to_itself(account: Aws) -> None:
+    path = keypair.local_path(account)
+    text = path.read_text()
+    path.unlink()
+    assert keypair.private_key(account).read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_only_on_this_machine_is_stored_again(account: Aws) -> None:
+    account.ssm.delete_parameter(Name=keypair.parameter_name(account))
+    assert outcomes(account)["key pair"] == "completed"
+    stored = account.ssm.get_parameter(Name=keypair.parameter_name(account), WithDecryption=True)["Parameter"]["Value"]
+    assert stored == keypair.local_path(account).read_text()
+
+
+def test_a_key_pair_whose_private_key_is_lost_is_refused_with_the_fix(account: Aws) -> None:
+    account.ssm.delete_parameter(Name=keypair.parameter_name(account))
+    keypair.local_path(account).unlink()
+    with pytest.raises(CloudError, match="aws ec2 delete-key-pair --key-name solver-cloud"):
+        outcomes(account)
+
+
+def test_a_key_pair_of_someone_else_under_our_name_is_refused(account: Aws) -> None:
+    account.ec2.delete_key_pair(KeyName="solver-cloud")
+    account.ec2.create_key_pair(KeyName="solver-cloud", KeyType="ed25519")
+    with pytest.raises(CloudError, match="does not belong to the private key"):
+        outcomes(account)
+
+
+def rules(aws: Aws) -> set[str]:
+    group = firewall.find(aws)
+    assert group is not None
+    return {r["CidrIp"] for permission in group["IpPermissions"] for r in permission["IpRanges"]}
+
+
+def test_only_this_machines_present_address_is_let_in(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rules(account) == {"192.0.2.7/32"}
+    monkeypatch.setattr(firewall, "caller_address", lambda _: "198.51.100.9")
+    assert outcomes(account)["security group"] == "completed"
+    assert rules(account) == {"198.51.100.9/32"}
+
+
+def test_the_address_of_a_colleague_stays(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall, "_this_machine", lambda: "colleague@elsewhere")
+    monkeypatch.setattr(firewall, "caller_address", lambda _: "198.51.100.9")
+    outcomes(account)
+    assert rules(account) == {"192.0.2.7/32", "198.51.100.9/32"}
+
+
+def test_a_region_without_a_default_vpc_is_told_how_to_make_one(aws: Aws) -> None:
+    vpc = firewall.default_vpc(aws)
+    for subnet in aws.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]:
+        aws.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    aws.ec2.delete_vpc(VpcId=vpc)
+    with pytest.raises(CloudError, match="aws ec2 create-default-vpc --region us-east-1"):
+        outcomes(aws)
