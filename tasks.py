@@ -33,11 +33,12 @@ def connect(c: Context, **typed: Any) -> cloud.aws.Aws:
 
 @task(help=ACCOUNT)
 def setup(c: Context, profile: str | None = None, region: str | None = None) -> None:
-    """Make what an account needs, once: bucket, repository, key pair, security group, role."""
+    """Make what the account needs, once: bucket, repository, role, …"""
     aws = connect(c, profile=profile, region=region)
     cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
-    for piece in cloud.provision.converge(aws):
-        print(f"{piece.outcome:<10} {piece.kind:<17} {piece.name}", flush=True)
+    with cloud.errors.interruptible("the same again finishes what is half-made"):
+        for piece in cloud.provision.converge(aws):
+            print(f"{piece.outcome:<10} {piece.kind:<17} {piece.name}", flush=True)
 
 
 @task(
@@ -60,7 +61,7 @@ def launch(
     profile: str | None = None,
     region: str | None = None,
 ) -> None:
-    """Build and push the image if its source changed, and start a job on one EC2 instance."""
+    """Build and push what changed, start a job on one EC2 instance."""
     aws = connect(c, instance=instance, on_demand=on_demand or None, source=source, profile=profile, region=region)
     job = start_job(aws, config, output)
     print(job)
@@ -75,23 +76,25 @@ def launch(
 def start_job(aws: cloud.aws.Aws, config: str | None, output: str | None) -> str:
     """One launch, from what was typed to the job's id. Everything is checked before anything is built."""
     say, settings = cloud.display.say, aws.settings
-    instance_type = cloud.config.check_instance_type(settings.instance)
-    trainer_config = cloud.config.read_trainer_config(config)
-    target = cloud.config.check_output(output)
-    machine = cloud.machine.look(aws, instance_type)
-    snapshot = cloud.image.snapshot(settings.source, settings.dockerfile)
-    image = cloud.registry.ensure_image(aws, settings, snapshot, machine.platform, say)
-    plan = cloud.launch.plan(settings, machine, image, trainer_config, target, bucket=aws.bucket)
-    cloud.launch.put_config(aws, plan, trainer_config)
+    with cloud.errors.interruptible("no instance was started"):
+        instance_type = cloud.config.check_instance_type(settings.instance)
+        trainer_config = cloud.config.read_trainer_config(config)
+        target = cloud.config.check_output(output)
+        machine = cloud.machine.look(aws, instance_type)
+        snapshot = cloud.image.snapshot(settings.source, settings.dockerfile)
+        image = cloud.registry.ensure_image(aws, settings, snapshot, machine.platform, say)
+        plan = cloud.launch.plan(settings, machine, image, trainer_config, target, bucket=aws.bucket)
+        cloud.launch.put_config(aws, plan, trainer_config)
     say(f"starting one {instance_type} ({plan.asked['market']})")
     job = cloud.launch.run(aws, plan)
-    cloud.launch.open_record(aws, plan, job)
+    with cloud.errors.interruptible(f"the job runs: inv status {job}, inv terminate {job}"):
+        cloud.launch.open_record(aws, plan, job)
     return job
 
 
 @task(help={**JOB, **ACCOUNT}, positional=["job"])
 def attach(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
-    """Open the job's tmux session in this terminal; Ctrl-B d leaves it running."""
+    """Open the trainer's terminal; Ctrl-B d leaves it running."""
     aws = connect(c, profile=profile, region=region)
     found = cloud.jobs.find(aws, job)
     cloud.session.attach(aws, found)
@@ -134,7 +137,7 @@ def status(
 def download(
     c: Context, job: str, output: str | None = None, profile: str | None = None, region: str | None = None
 ) -> None:
-    """Bring a finished job's model to this machine: only what is missing or different."""
+    """Bring the model to this machine: what is missing or different."""
     aws = connect(c, profile=profile, region=region)
     found = cloud.jobs.find(aws, job)
     print(fetch_bundle(aws, found, output))
@@ -144,7 +147,9 @@ def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = N
     """Download a complete job's bundle; returns the directory it is in."""
     cloud.jobs.check_complete(job)
     directory = Path(cloud.config.check_output(output or job.output)).expanduser()
-    with cloud.display.byte_progress(job.id, sum(file.size for file in job.bundle)) as progress:
+    total = sum(file.size for file in job.bundle)
+    left = "what is there is whole, and the same again fetches the rest"
+    with cloud.errors.interruptible(left), cloud.display.byte_progress(job.id, total) as progress:
         done = cloud.storage.download(aws, f"jobs/{job.id}/bundle/", job.bundle, directory, progress)
     cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
     return directory
@@ -152,7 +157,7 @@ def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = N
 
 @task(help={**JOB, **ACCOUNT}, positional=["job"])
 def terminate(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
-    """End a running job and its instance now; what it has written so far stays in S3."""
+    """End a running job now; what it has written stays in S3."""
     aws = connect(c, profile=profile, region=region)
     found = cloud.jobs.find(aws, job)
     if found.ended and found.state in cloud.jobs.GONE:
@@ -164,34 +169,38 @@ def terminate(c: Context, job: str, profile: str | None = None, region: str | No
 
 @task(help={**JOB, **ACCOUNT}, positional=["job"])
 def wait(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
-    """Block until a job has ended; exit code 0 only if it is complete."""
+    """Block until a job has ended; exit code 0 if it is complete."""
     aws = connect(c, profile=profile, region=region)
     cloud.jobs.check_complete(follow(aws, cloud.jobs.find(aws, job)))
 
 
 def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Job:
     """Say each change of a job until it has ended; returns the ended job."""
-    for sight in cloud.watch.until_ended(aws, job, **how):
-        cloud.display.say(f"{job.id}  {sight.line}")
-        job = sight.job
+    with cloud.errors.interruptible(f"the job goes on: inv status {job.id}"):
+        for sight in cloud.watch.until_ended(aws, job, **how):
+            cloud.display.say(f"{job.id}  {sight.line}")
+            job = sight.job
     return job
 
 
 @task(help={**JOB, "follow": "go on printing until the job has ended", **ACCOUNT}, positional=["job"])
 def logs(c: Context, job: str, follow: bool = False, profile: str | None = None, region: str | None = None) -> None:
-    """Print what the trainer printed: live while it runs, from S3 afterwards."""
+    """Print the trainer's output: live, or from S3 afterwards."""
     aws = connect(c, profile=profile, region=region)
-    cloud.logs.print_log(aws, cloud.jobs.find(aws, job), follow=follow)
+    found = cloud.jobs.find(aws, job)
+    with cloud.errors.interruptible(f"the job is not: inv status {found.id}"):
+        cloud.logs.print_log(aws, found, follow=follow)
 
 
 @task(help={"output": "directory for the model"})
 def demo(c: Context, output: str = "~/models/demo") -> None:
-    """The whole story on the local cloud: set up, launch the example trainer, watch, download."""
+    """The whole story on this machine, from setup to download."""
     local.up(c)
+    profile = local.profile_name()
     example = cloud.config.PACKAGE / "examples" / "trainer"
     config = example / "sample_configurations" / "fast_buckets.yaml"
-    aws = connect(c, profile=local.PROFILE, source=example, instance="c7i.4xlarge", sync_seconds=2)
-    setup(c, profile=local.PROFILE)
+    aws = connect(c, profile=profile, source=example, instance="c7i.4xlarge", sync_seconds=2)
+    setup(c, profile=profile)
     job = start_job(aws, str(config), output)
     ended = follow(aws, cloud.jobs.find(aws, job), poll=1)
     cloud.jobs.check_complete(ended)
@@ -205,10 +214,10 @@ def demo(c: Context, output: str = "~/models/demo") -> None:
     }
 )
 def test(c: Context, all_: bool = False, only: str | None = None) -> None:
-    """All the tests: style, types, shell, the modules, and the real commands on the local cloud."""
+    """All the tests, the real commands on the local cloud included."""
     os.chdir(cloud.config.PACKAGE)
     python = sys.executable
-    local.prepare(c)
+    local.prepare()
     if not only:
         c.run(f"{python} -m ruff check . && {python} -m ruff format --check . && {python} -m mypy .", echo=True)
     chosen = [f"-k '{only}'"] if only else []

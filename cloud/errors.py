@@ -1,5 +1,8 @@
 """The one error a user meets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from invoke.exceptions import Exit
 
 
@@ -27,3 +30,15 @@ class UsageError(CloudError):
 
     def __init__(self, problem: str, *, fix: str | None = None) -> None:
         super().__init__(problem, fix=fix, code=2)
+
+
+@contextmanager
+def interruptible(left: str) -> Iterator[None]:
+    """Turn a Ctrl-C into an error that says what is left of what was begun.
+
+    left: what a user wants to know then, as it follows "interrupted; ".
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CloudError(f"interrupted; {left}", code=130) from None

@@ -116,7 +116,6 @@ def request(aws: Aws, plan: Plan) -> dict[str, Any]:
         "KeyName": settings.name,
         "SecurityGroupIds": [machine.security_group],
         "IamInstanceProfile": {"Name": provision.role_name(aws)},
-        "InstanceInitiatedShutdownBehavior": "terminate",
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
         "BlockDeviceMappings": [
             {
@@ -135,7 +134,13 @@ def request(aws: Aws, plan: Plan) -> dict[str, Any]:
             {"ResourceType": "volume", "Tags": owner},
             *([{"ResourceType": "spot-instances-request", "Tags": owner}] if spot else []),
         ],
-        **({"InstanceMarketOptions": _spot_options(plan)} if spot else {}),
+        # EC2 refuses `terminate` here (InvalidParameterCombination) for an instance that an interruption is to stop:
+        # a spot instance ends by calling TerminateInstances on itself, and its shutdown only stops it.
+        **(
+            {"InstanceMarketOptions": _spot_options(plan)}
+            if spot
+            else {"InstanceInitiatedShutdownBehavior": "terminate"}
+        ),
     }
 
 
@@ -206,7 +211,7 @@ def run(aws: Aws, plan: Plan) -> str:
     except KeyboardInterrupt:
         ended = end_launch(aws, plan.token)
         left = f"{ended} was terminated; nothing is left running" if ended else "no instance was started"
-        raise CloudError(f"interrupted: {left}", code=130) from None
+        raise CloudError(f"interrupted; {left}", code=130) from None
 
 
 def end_launch(aws: Aws, token: str, *, patience: float = 8) -> str | None:

@@ -57,10 +57,12 @@ def trust_policy() -> Policy:
 def instance_policy(*, account: str, region: str, bucket: str, repository: str, name: str) -> Policy:
     """What an instance may do: its bucket, its repository, and tags, spot requests and end of our own instances.
 
-    It can start nothing. Describe calls and ECR's token know no resources, so they are for `*`:
-    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    It can start nothing. Our own instances are those with this policy's instance profile, not those with our tags: an
+    instance that a spot request has started again has none. Describe calls and ECR's token know no resources, so they
+    are for `*`: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     """
-    ours = {"StringEquals": {f"aws:ResourceTag/{OURS}": name}}
+    profile = f"arn:aws:iam::{account}:instance-profile/{name}-{region}"
+    ours = {"ArnEquals": {"ec2:InstanceProfile": profile}}
     ec2 = f"arn:aws:ec2:{region}:{account}"
     return {
         "Version": "2012-10-17",
@@ -114,9 +116,16 @@ def instance_policy(*, account: str, region: str, bucket: str, repository: str, 
             {
                 "Sid": "EndOurs",
                 "Effect": "Allow",
-                "Action": ["ec2:TerminateInstances", "ec2:CancelSpotInstanceRequests"],
-                "Resource": [f"{ec2}:instance/*", f"{ec2}:spot-instances-request/*"],
+                "Action": "ec2:TerminateInstances",
+                "Resource": f"{ec2}:instance/*",
                 "Condition": ours,
+            },
+            {
+                "Sid": "CancelOurs",
+                "Effect": "Allow",
+                "Action": "ec2:CancelSpotInstanceRequests",
+                "Resource": f"{ec2}:spot-instances-request/*",
+                "Condition": {"StringEquals": {f"aws:ResourceTag/{OURS}": name}},
             },
         ],
     }

@@ -23,7 +23,7 @@ PROGRAM = Program(namespace=Collection(status, wait), binary="inv")
 
 def run(line: str) -> int:
     try:
-        PROGRAM.run(f"inv {line}")
+        PROGRAM.run(["inv", *line.split()])
     except SystemExit as end:
         return int(end.code or 0)
     return 0

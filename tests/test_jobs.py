@@ -14,10 +14,10 @@ from cloud.jobs import Job
 from .conftest import record
 
 
-def start(aws: Aws, *, ours: bool = True, **tags: str) -> str:
+def start(aws: Aws, tags: dict[str, str] | None = None, *, ours: bool = True) -> str:
     """An instance, with the tags of a job unless it is someone else's."""
     image = aws.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    every = {"solver:status": "running", "solver:phase": "training", "solver:job-config": "fast.yaml", **tags}
+    every = {"solver:status": "running", "solver:phase": "training", "solver:job-config": "fast.yaml", **(tags or {})}
     if ours:
         every["solver:cloud"] = "solver-cloud"
     found = aws.ec2.run_instances(
@@ -37,7 +37,7 @@ def remember(aws: Aws, job: str, **changes: Any) -> None:
 
 
 def test_a_running_job_is_what_its_tags_say(store: Aws) -> None:
-    job = jobs.find(store, start(store, **{"solver:output": "~/run", "solver:image": "r/i:t"}))
+    job = jobs.find(store, start(store, {"solver:output": "~/run", "solver:image": "r/i:t"}))
     assert (job.status, job.phase, job.config, job.output, job.image) == (
         "running",
         "training",
@@ -134,21 +134,18 @@ def test_the_spot_request_goes_before_the_instance(store: Aws, monkeypatch: pyte
     calls: list[str] = []
     job = replace(jobs.find(store, start(store)), spot_request="sir-1")
     monkeypatch.setattr(store.ec2, "cancel_spot_instance_requests", lambda **_: calls.append("cancel"))
-    terminate = store.ec2.terminate_instances
-    monkeypatch.setattr(store.ec2, "terminate_instances", lambda **call: (calls.append("terminate"), terminate(**call)))
+    monkeypatch.setattr(store.ec2, "terminate_instances", lambda **_: calls.append("terminate"))
     jobs.terminate(store, job)
     assert calls == ["cancel", "terminate"]
 
 
-def complete(status: str) -> Job:
-    from cloud.records import Record
-
-    return Job.joined(
-        "i-0aaaaaaa", None, Record.parse(json.dumps(record("i-0aaaaaaa", status=status, reason="why"))), "b"
-    )
+def remembered(status: str) -> Job:
+    """A job of that status which only its record tells of."""
+    text = json.dumps(record("i-0aaaaaaa", status=status, reason="why"))
+    return Job.joined("i-0aaaaaaa", None, records.Record.parse(text), "bucket")
 
 
 def test_only_a_complete_job_is_complete() -> None:
-    jobs.check_complete(complete("complete"))
+    jobs.check_complete(remembered("complete"))
     with pytest.raises(CloudError, match=r"i-0aaaaaaa failed: why\n.*inv logs"):
-        jobs.check_complete(complete("failed"))
+        jobs.check_complete(remembered("failed"))

@@ -15,10 +15,7 @@ def test_an_instance_can_do_these_things_and_no_others() -> None:
         for statement in POLICY["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    ours = [
-        "arn:aws:ec2:eu-west-1:123456789012:instance/*",
-        "arn:aws:ec2:eu-west-1:123456789012:spot-instances-request/*",
-    ]
+    instances = "arn:aws:ec2:eu-west-1:123456789012:instance/*"
     jobs = ["arn:aws:s3:::models/jobs/*", "arn:aws:s3:::models/launches/*"]
     repository = "arn:aws:ecr:eu-west-1:123456789012:repository/trainer"
     assert allowed == {
@@ -33,19 +30,22 @@ def test_an_instance_can_do_these_things_and_no_others() -> None:
         "ecr:GetDownloadUrlForLayer": repository,
         "ec2:DescribeInstances": "*",
         "ec2:DescribeSpotInstanceRequests": "*",
-        "ec2:CreateTags": "arn:aws:ec2:eu-west-1:123456789012:instance/*",
-        "ec2:TerminateInstances": ours,
-        "ec2:CancelSpotInstanceRequests": ours,
+        "ec2:CreateTags": instances,
+        "ec2:TerminateInstances": instances,
+        "ec2:CancelSpotInstanceRequests": "arn:aws:ec2:eu-west-1:123456789012:spot-instances-request/*",
     }
     assert all(statement["Effect"] == "Allow" for statement in POLICY["Statement"])
 
 
 def test_only_our_own_instances_can_be_tagged_or_ended() -> None:
-    for statement in POLICY["Statement"]:
-        if statement["Sid"] in ("TagOurs", "EndOurs"):
-            assert statement["Condition"]["StringEquals"] == {"aws:ResourceTag/solver:cloud": "solver-cloud"}
-    tags = next(s for s in POLICY["Statement"] if s["Sid"] == "TagOurs")["Condition"]["ForAllValues:StringEquals"]
-    assert "solver:cloud" not in tags["aws:TagKeys"]  # or an instance could make others "ours"
+    """Ours by their profile, since an instance that a spot request starts again has no tags."""
+    conditions = {statement["Sid"]: statement.get("Condition", {}) for statement in POLICY["Statement"]}
+    profile = "arn:aws:iam::123456789012:instance-profile/solver-cloud-eu-west-1"
+    for statement in ("TagOurs", "EndOurs"):
+        assert conditions[statement]["ArnEquals"] == {"ec2:InstanceProfile": profile}
+    tags = conditions["TagOurs"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+    assert "solver:cloud" not in tags  # or an instance could make others "ours"
+    assert conditions["CancelOurs"] == {"StringEquals": {"aws:ResourceTag/solver:cloud": "solver-cloud"}}
 
 
 def test_the_bucket_refuses_what_is_not_tls() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud import firewall, keypair, provision
+from cloud import firewall, keypair, policies, provision
 from cloud.aws import Aws
 from cloud.config import Settings
 from cloud.errors import CloudError
@@ -27,7 +27,8 @@ def test_a_new_account_gets_every_piece(aws: Aws) -> None:
     repository = aws.ecr.describe_repositories(repositoryNames=["solver-cloud"])["repositories"][0]
     assert repository["imageTagMutability"] == "IMMUTABLE"
     role = aws.iam.get_instance_profile(InstanceProfileName="solver-cloud-us-east-1")["InstanceProfile"]["Roles"][0]
-    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "ec2.amazonaws.com"}
+    assert role["RoleName"] == "solver-cloud-us-east-1"
+    assert role["AssumeRolePolicyDocument"] == policies.trust_policy()
 
 
 def test_a_second_setup_changes_nothing(aws: Aws) -> None:

@@ -1,0 +1,228 @@
+"""A directory's files, as they are on disk, as one git tree that is written beside the user's repository.
+
+Git hashes a tree fastest, knows what .gitignore means, and can stream exactly what it has hashed. Everything it writes
+goes to a private git directory; the user's repository, if there is one, only lends its objects and its index, so that
+files which git knows already are not read again.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from .errors import CloudError
+
+# $GIT_DIR/info/attributes is the strongest place (gitattributes(5)): no attribute may change the bytes or leave a file
+# out. `!` where git takes an unset attribute for a value.
+ATTRIBUTES = "* -text !eol -crlf -ident -filter !working-tree-encoding -export-ignore -export-subst\n"
+
+CONVERTED = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encoding)"
+"""Pathspec: files with an attribute by which the repository's object may differ from the bytes on disk."""
+
+OPTIONS = {
+    "add.ignoreErrors": "false",
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.looseCompression": "0",
+    "core.splitIndex": "false",
+    "tar.umask": "0022",
+}
+"""Stronger than the user's own configuration, which is read: it says what is always ignored, and whom to trust."""
+
+GITLINK = b"160000"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The user's repository that a directory is in. Only read."""
+
+    top: Path
+    index: Path
+    objects: Path
+    exclude: Path
+    object_format: str
+
+    @classmethod
+    def around(cls, directory: Path) -> Repository | None:
+        """The repository whose work tree `directory` is in; None where there is none."""
+        asked = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
+        try:
+            found = run("rev-parse", "--path-format=absolute", *asked, "--show-object-format", cwd=directory)
+        except CloudError as error:
+            if "not a git repository" in error.problem:
+                return None
+            raise
+        match os.fsdecode(found).split("\n"):
+            case [top, index, objects, exclude, object_format, ""]:
+                return cls(Path(top), Path(index), Path(objects), Path(exclude), object_format)
+        raise CloudError(f"git cannot say what repository {directory} is in", fix="git 2.31 or newer is needed")
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """A directory on disk, and the private index in which its tree is put together."""
+
+    git_dir: Path
+    index: Path
+    directory: Path
+    repository: Repository | None
+
+    @property
+    def top(self) -> Path:
+        return self.repository.top if self.repository else self.directory
+
+    def run(self, *arguments: str, feed: bytes = b"") -> bytes:
+        """What one git command prints, run in the directory with the private git directory and index."""
+        places = {"GIT_DIR": self.git_dir, "GIT_INDEX_FILE": self.index, "GIT_WORK_TREE": self.top}
+        return run(*arguments, cwd=self.directory, feed=feed, **{key: str(path) for key, path in places.items()})
+
+    def entries(self, *arguments: str) -> list[bytes]:
+        """The index's entries below the directory, as `git ls-files -z` prints them."""
+        return self.run("ls-files", "-z", "--full-name", *arguments).split(b"\0")[:-1]
+
+    def enter(self, entries: Iterable[bytes]) -> None:
+        """Put entries ("MODE ID STAGE\\tPATH"; mode 0 removes) into the index, with nothing known about the file."""
+        if lines := list(entries):
+            self.run("update-index", "-z", "--index-info", feed=b"".join(line + b"\0" for line in lines))
+
+    def remove(self, paths: Iterable[bytes]) -> None:
+        self.enter(b"0 " + b"0" * 40 + b"\t" + path for path in paths)
+
+    def seed(self, repository: Repository) -> None:
+        """Start from the user's index and objects, and believe what they say about unchanged files."""
+        with (self.git_dir / "objects/info/alternates").open("a") as alternates:
+            alternates.write(f"{repository.objects}\n")
+        for shared in repository.index.parent.glob("sharedindex.*"):
+            _copy_with_time(shared, self.git_dir / shared.name)
+        if repository.index.exists():
+            _copy_with_time(repository.index, self.index)
+            self._distrust()
+
+    def _distrust(self) -> None:
+        """Forget what the user's index says about files where it need not be what is on disk.
+
+        Files marked assume-unchanged or skip-worktree, unmerged ones, files that git converts (line ends, filters),
+        and repositories inside, which may have become plain directories. `git add` then reads them.
+        """
+        self.enter(self._converted())
+        odd = [entry for entry in self.entries("-s", "-v", ":/") if not entry.startswith((b"H 100", b"H 120"))]
+        gone = [entry for entry in odd if entry.startswith(b"M") or entry[2:].startswith(GITLINK)]
+        self.remove(_path(entry) for entry in gone)
+        self.enter(entry[2:] for entry in odd if entry not in gone)
+
+    def _converted(self) -> list[bytes]:
+        """Entries that git may have converted; asked of the user's repository, whose settings and attributes say so."""
+        automatic = run("config", "--default", "false", "core.autocrlf", cwd=self.directory).strip() != b"false"
+        pathspec = "." if automatic else CONVERTED
+        return run("ls-files", "-z", "-s", "--full-name", pathspec, cwd=self.directory).split(b"\0")[:-1]
+
+    def add(self) -> None:
+        """Bring the index to what is on disk, repositories inside with their own files."""
+        self.run("add", "--all", ".")
+        inside = [_path(entry) for entry in self.entries("-s") if entry.startswith(GITLINK)]
+        self.remove(inside)
+        for path in map(os.fsdecode, inside):
+            self.run("read-tree", f"--prefix={path}/", stage(self.git_dir, self.top / path).write())
+
+    def drop_dockerignored(self) -> None:
+        """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
+
+        Git's `glob` pathspecs mean the same as its patterns, but for a directory's content, which is asked for as well.
+        """
+        lines = [line.strip() for line in os.fsdecode(_content(self.directory / ".dockerignore")).splitlines()]
+        patterns = [line for line in lines if line and not line.startswith("#")]
+        dropped: set[bytes] = set()
+        for kept, group in groupby(patterns, key=lambda pattern: pattern.startswith("!")):
+            cleaned = [posixpath.normpath("/" + pattern.removeprefix("!").strip()).lstrip("/") for pattern in group]
+            globs = [f":(glob){pattern}{below}" for pattern in cleaned if pattern for below in ("", "/**")]
+            matching = set(self.entries(*globs)) if globs else set()
+            dropped = dropped - matching if kept else dropped | matching
+        self.remove(dropped)
+
+    def write(self) -> str:
+        """Write the directory's tree; returns its id."""
+        prefix = self.directory.relative_to(self.top).as_posix()
+        return self.run("write-tree", *([] if prefix == "." else [f"--prefix={prefix}/"])).decode().strip()
+
+
+def make_git_dir(git_dir: Path, source: Path) -> None:
+    """Make the private git directory, for trees of `source`, in the empty directory `git_dir`."""
+    repository = Repository.around(source)
+    object_format = repository.object_format if repository else "sha1"
+    run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(git_dir), cwd=source)
+    for name in ("info", "objects/info"):
+        (git_dir / name).mkdir(exist_ok=True)
+    (git_dir / "info/attributes").write_text(ATTRIBUTES)
+
+
+def stage(git_dir: Path, directory: Path) -> WorkTree:
+    """List the files below `directory` in a private index, and put their content into `git_dir`.
+
+    What counts is what `git add --all` takes: files that are tracked, or not ignored, byte for byte as they are on disk
+    now; repositories inside with their files too. Raises CloudError with git's reason.
+    """
+    repository = Repository.around(directory)
+    tree = WorkTree(git_dir, Path(tempfile.mkdtemp(dir=git_dir)) / "index", directory, repository)
+    (git_dir / "info/exclude").write_bytes(_content(repository.exclude) if repository else b"")
+    if repository:
+        tree.seed(repository)
+    tree.add()
+    return tree
+
+
+def run(*arguments: str, cwd: Path, feed: bytes = b"", **variables: str) -> bytes:
+    """What one git command prints. Raises CloudError with git's own complaint in one line."""
+    try:
+        done = subprocess.run(
+            command(*arguments), cwd=cwd, input=feed, capture_output=True, env=environment(**variables)
+        )
+    except FileNotFoundError:
+        raise CloudError("there is no git on PATH", fix="install git: it reads the trainer's source tree") from None
+    if done.returncode:
+        raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
+    return done.stdout
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of git with our options; `arguments` start with the subcommand."""
+    return ["git", *(word for key, value in OPTIONS.items() for word in ("-c", f"{key}={value}")), *arguments]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment for git: without what a surrounding git (a hook, say) has set, plus `variables`."""
+    kept = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith(kept)}
+    return {**outer, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **variables}
+
+
+def complaint(stderr: bytes) -> str:
+    """What git says is wrong, in one line: its first error, else its first fatal, else all but the hints."""
+    lines = stderr.decode(errors="replace").splitlines()
+    for start in ("error: ", "fatal: "):
+        for line in lines:
+            if line.startswith(start):
+                return line.removeprefix(start)
+    return " ".join(line for line in lines if not line.startswith(("hint:", "warning:")))
+
+
+def _path(entry: bytes) -> bytes:
+    return entry.split(b"\t", 1)[1]
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes; none where there is no file."""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _copy_with_time(source: Path, target: Path) -> None:
+    """Copy an index with its time: git reads a file again if it is not older than the index that lists it."""
+    with source.open("rb") as file:
+        state = os.fstat(file.fileno())
+        target.write_bytes(file.read())
+    os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))

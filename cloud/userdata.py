@@ -1,0 +1,140 @@
+"""The user data of an instance: the values of one job as quoted assignments, in front of the scripts of userdata/."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .config import PACKAGE
+from .errors import CloudError
+
+LIMIT = 16384
+"""Bytes that EC2 takes, before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html"""
+
+SCRIPTS = ("steps.sh", "aws.sh", "machine.sh", "sync.sh", "training.sh", "job.sh")
+"""The files of userdata/ in the order in which they make one script; the last calls `main`."""
+
+# User data scripts run at the first boot only, unless cloud-init is told otherwise; this is what AWS documents:
+# https://repost.aws/knowledge-center/execute-user-data-ec2
+MESSAGE = """\
+Content-Type: multipart/mixed; boundary="//"
+MIME-Version: 1.0
+
+--//
+Content-Type: text/cloud-config; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Content-Disposition: attachment; filename="cloud-config.txt"
+
+#cloud-config
+cloud_final_modules:
+- [scripts-user, always]
+
+--//
+Content-Type: text/x-shellscript; charset="us-ascii"
+MIME-Version: 1.0
+Content-Transfer-Encoding: 7bit
+Content-Disposition: attachment; filename="userdata.txt"
+
+{script}
+--//--
+"""
+
+
+@dataclass(frozen=True)
+class UserData:
+    """What the instance has to know of its job."""
+
+    token: str
+    """Client token of the launch, 32 hex digits."""
+    bucket: str
+    region: str
+    image: str
+    """Repository URI with tag."""
+    registry: str
+    """What to log in to: the host part of `image`."""
+    config_key: str
+    """S3 key of the trainer's config."""
+    config_name: str
+    config_sha256: str
+    trainer: list[str]
+    """The trainer's arguments, with the paths of the container."""
+    asked: dict[str, Any]
+    """What was asked of the job, for its record."""
+    launched_at: int
+    """Seconds since 1970."""
+    deadline: int
+    """Seconds since 1970."""
+    sync_seconds: int
+    login_user: str
+
+
+def render(job: UserData) -> bytes:
+    """The user data of an instance: a multipart message for cloud-init, gzipped when it is too large otherwise.
+
+    The same job always gives the same bytes. Raises CloudError when it is too large all the same.
+    """
+    message = MESSAGE.format(script=script(job)).encode("ascii")
+    if len(message) <= LIMIT:
+        return message
+    packed = gzip.compress(message, mtime=0)
+    if len(packed) > LIMIT:
+        raise CloudError(
+            f"the instance's user data has {len(packed):,} bytes, and EC2 takes {LIMIT:,}",
+            fix="shorten the setting solver.trainer or the config's name",
+        )
+    return packed
+
+
+def script(job: UserData) -> str:
+    """The whole bash script."""
+    return "\n".join(["#!/bin/bash", *assignments(job), "", *map(_body, SCRIPTS)])
+
+
+def assignments(job: UserData) -> Iterator[str]:
+    """One line of bash for each value."""
+    values: dict[str, str | int] = {
+        "JOB_TOKEN": job.token,
+        "JOB_BUCKET": job.bucket,
+        "JOB_REGION": job.region,
+        "JOB_IMAGE": job.image,
+        "JOB_REGISTRY": job.registry,
+        "JOB_CONFIG_KEY": job.config_key,
+        "JOB_CONFIG_NAME": job.config_name,
+        "JOB_CONFIG_SHA256": job.config_sha256,
+        "JOB_ASKED": json.dumps(job.asked),
+        "JOB_LAUNCHED_AT": job.launched_at,
+        "JOB_DEADLINE": job.deadline,
+        "JOB_SYNC_SECONDS": job.sync_seconds,
+        "JOB_LOGIN_USER": job.login_user,
+    }
+    for name, value in values.items():
+        yield f"{name}={_quoted(str(value))}"
+    yield f"JOB_TRAINER=({' '.join(map(_quoted, job.trainer))})"
+    yield f"RECORD_PY={shlex.quote(_text('record.py'))}"
+    yield f"SNAPSHOT_PY={shlex.quote(_text('snapshot.py'))}"
+
+
+def _quoted(text: str) -> str:
+    """`text` as one word of bash, in printable ASCII: cloud-init garbles other characters of a 7-bit message."""
+    if text.isascii() and text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_escaped(byte) for byte in text.encode("utf-8", "surrogateescape")) + "'"
+
+
+def _escaped(byte: int) -> str:
+    return chr(byte) if 0x20 <= byte < 0x7F and chr(byte) not in "'\\" else f"\\{byte:03o}"
+
+
+def _body(name: str) -> str:
+    """A script without what only matters to it as a file of its own."""
+    lines = _text(name).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(("#!", "# shellcheck ")))
+
+
+def _text(name: str) -> str:
+    return (PACKAGE / "userdata" / name).read_text(encoding="ascii")

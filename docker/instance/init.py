@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""PID 1 of an instance: boots it as its services would, keeps the shutdown timer, and ends it.
+
+The local cloud mounts /run/instance, with the sockets metadata.sock, aws.sock and docker.sock, and passes the
+address of the AWS API in AWS_ENDPOINT (host:port). SIGTERM powers off, SIGINT reboots, as systemd has it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["poweroff", "reboot"]
+
+SOCKETS = Path("/run/instance")
+SCHEDULED = Path("/run/systemd/shutdown/scheduled")
+METADATA_ADDRESS = "169.254.169.254"
+REBOOT = 64
+"""Exit code that asks the local cloud to start the container again."""
+GRACE_SECONDS = 10
+"""What processes have between SIGTERM and SIGKILL."""
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LANG": "C.UTF-8"}
+SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+
+
+def main() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    endpoint = os.environ["AWS_ENDPOINT"]
+    os.environ.clear()  # systemd hands down next to nothing; there is no HOME in user data
+    os.environ.update(ENVIRONMENT)
+    if os.fork() == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        os.setsid()
+        boot(endpoint)
+        sys.exit()
+    mode = wait_for_the_end()
+    print(f"init: {mode}", flush=True)
+    end_all_processes()
+    sys.exit(REBOOT if mode == "reboot" else 0)
+
+
+def boot(endpoint: str) -> None:
+    """The boot, in the order systemd keeps on an instance: addresses, cloud-init, sshd, the user data."""
+    shutil.rmtree("/tmp", ignore_errors=True)
+    Path("/tmp").mkdir(exist_ok=True)
+    Path("/tmp").chmod(0o1777)
+    subprocess.run(["ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"], check=True)
+    host, _, port = endpoint.partition(":")
+    forward(METADATA_ADDRESS, "80", "metadata.sock")
+    forward(host, port, "aws.sock")
+    Path("/run/aws-endpoint").write_text(f"http://{endpoint}\n")
+    # Without its stage before the network, cloud-init would go on with what it remembers of the last boot.
+    Path("/var/lib/cloud/instance").unlink(missing_ok=True)
+    cloud_init("init")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    subprocess.run(["/usr/sbin/sshd"], check=True)  # returns once it listens
+    print("init: sshd listens", flush=True)
+    cloud_init("modules", "--mode=config")
+    cloud_init("modules", "--mode=final")
+
+
+def forward(address: str, port: str, name: str) -> None:
+    """Forward connections to a port of this instance to one of the mounted sockets."""
+    listen = f"TCP-LISTEN:{port},bind={address},fork,reuseaddr,backlog=128"
+    subprocess.Popen(["socat", "-b", "65536", listen, f"UNIX-CONNECT:{SOCKETS / name}"])
+
+
+def cloud_init(*stage: str) -> None:
+    """Run one stage of cloud-init. It reports its failures itself; the boot goes on as it does with systemd."""
+    subprocess.run(["cloud-init", *stage], check=False)
+
+
+def wait_for_the_end() -> Mode:
+    """Reap orphans until a signal or the schedule ends this boot."""
+    scheduled: tuple[float, Mode] | None = None
+    while True:
+        if scheduled is None:
+            received = signal.sigwaitinfo(SIGNALS)
+        else:
+            at, mode = scheduled
+            received = signal.sigtimedwait(SIGNALS, max(at - time.time(), 0))
+            if received is None:
+                return mode
+        match received.si_signo:
+            case signal.SIGTERM:
+                return "poweroff"
+            case signal.SIGINT:
+                return "reboot"
+            case signal.SIGUSR1:
+                scheduled = read_schedule()
+            case signal.SIGCHLD:
+                reap()
+
+
+def read_schedule() -> tuple[float, Mode] | None:
+    """Epoch second and mode that /sbin/shutdown has written down; None once cancelled."""
+    if not SCHEDULED.exists():
+        return None
+    values = dict(line.split("=", 1) for line in SCHEDULED.read_text().splitlines())
+    return int(values["USEC"]) / 1e6, "reboot" if values["MODE"] == "reboot" else "poweroff"
+
+
+def end_all_processes() -> None:
+    """SIGTERM to all, time to end, SIGKILL to the rest; containers too, as a Docker engine does when it goes down."""
+    until = time.monotonic() + GRACE_SECONDS
+    os.kill(-1, signal.SIGTERM)
+    subprocess.Popen(["sh", "-c", f"docker ps --quiet | xargs --no-run-if-empty docker stop --time {GRACE_SECONDS}"])
+    while reap() and (left := until - time.monotonic()) > 0:
+        signal.sigtimedwait({signal.SIGCHLD}, left)
+    if reap():
+        os.kill(-1, signal.SIGKILL)
+
+
+def reap() -> bool:
+    """Take note of all children that ended; returns whether there are others."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The AWS API of the local cloud: moto, with this cloud's EC2, ECR and S3 in it and the credentials check in front.
+
+Imported by the daemon only, after it has set moto's switches: moto reads them when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from . import credentials, ec2, ecr, s3
+from .credentials import Application, Environ, StartResponse
+from .instances import Cloud, LocalInstance
+
+SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
+"""Made at the start, so that the first call is as fast as the next."""
+
+
+def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
+    """The whole API as one WSGI application.
+
+    storage: the registry behind ECR; owner: access key id of the profile.
+    """
+    ec2.install(cloud)
+    ecr.install(storage)
+    s3.install()
+    moto = DomainDispatcherApplication(create_backend_app)
+    for service in SERVICES:
+        moto.app_instances[service] = create_backend_app(service)
+    checked = credentials.middleware(moto, owner)
+
+    def dispatch(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith("/_local/"):
+            return _answer(start_response, *_local(environ["REQUEST_METHOD"], path.removeprefix("/_local/")))
+        if path.startswith(("/moto-api", "/latest/")):  # moto's own controls, which would empty the cloud
+            return _answer(start_response, "404 Not Found", "")
+        return checked(environ, start_response)
+
+    return dispatch
+
+
+def _local(method: str, name: str) -> tuple[str, Any]:
+    """What the cloud says of itself, and what can be done to it: status and answer of /_local/NAME."""
+    match method, name:
+        case "GET", "caller-address":
+            return "200 OK", "127.0.0.1\n"
+        case "GET", "status":
+            return "200 OK", {"instances": [describe(instance) for instance in all_instances()]}
+        case "POST", "forget":
+            for backend in backends():
+                backend.forget(all_ended=True)
+            return "200 OK", {}
+        case "POST", "expire-sessions":
+            return "200 OK", {"sessions": credentials.expire_sessions()}
+        case _:
+            return "404 Not Found", {"error": f"{method} {name} is not known here"}
+
+
+def _answer(start_response: StartResponse, status: str, content: Any) -> Iterable[bytes]:
+    body = (content if isinstance(content, str) else json.dumps(content)).encode()
+    kind = "text/plain" if isinstance(content, str) else "application/json"
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def backends() -> Iterator[ec2.Region]:
+    """EC2 of every account and region that was spoken to."""
+    for _, _, backend in list(ec2_backends.iter_backends()):
+        yield backend
+
+
+def all_instances() -> Iterator[LocalInstance]:
+    for backend in backends():
+        yield from backend.all_instances()
+
+
+def describe(instance: LocalInstance) -> dict[str, str]:
+    """One instance for `status`."""
+    return {
+        "id": instance.id,
+        "type": instance.instance_type,
+        "state": instance.state,
+        "address": instance.public_ip or "",
+    }
+
+
+def halted(instance_id: str) -> None:
+    """A machine shut itself down."""
+    for backend in backends():
+        if instance := backend.get_instance_by_id(instance_id):
+            backend.halted(instance)
+
+
+def tags(instance_id: str) -> dict[str, str]:
+    """The tags of an instance; empty for one that is forgotten."""
+    return next((dict(backend.tags[instance_id]) for backend in backends() if instance_id in backend.tags), {})
+
+
+def role_credentials(role: str) -> dict[str, str]:
+    """Fresh credentials for a role of the owner's account, in the form of the instance metadata service.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html
+    """
+    from moto.iam.models import iam_backends
+    from moto.sts.models import sts_backends
+
+    arn = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_role(role).arn
+    session = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
+        region_name="us-east-1",
+        role_session_name="instance",
+        role_arn=arn,
+        policy="",
+        duration=6 * 3600,
+        external_id="",
+    )
+    return {
+        "AccessKeyId": session.access_key_id,
+        "SecretAccessKey": session.secret_access_key,
+        "Token": session.session_token,
+        "Expiration": f"{session.expiration:%Y-%m-%dT%H:%M:%SZ}",
+    }

@@ -1,0 +1,110 @@
+"""What an instance is here: moto's, with the launch that made it and EC2's reasons for its states."""
+
+# mypy: allow-subclassing-any
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models.instances import Instance, InstanceState, StateReason
+from moto.ec2.utils import filter_iam_instance_profiles
+
+from .machines import Machines, MachineSpec
+
+if TYPE_CHECKING:
+    from .lifecycle import LifecycleBackend
+
+CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+USER = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What all regions share."""
+
+    machines: Machines
+    forget_seconds: float
+    """How long a terminated instance and its tags can still be described."""
+    relaunch_seconds: float
+    """How long EC2 takes to launch the next instance of a persistent spot request."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The arguments of one `run_instances`, so that it can be done again."""
+
+    image_id: str
+    user_data: Any
+    security_group_names: list[str]
+    rest: dict[str, Any]
+
+
+class LocalInstance(Instance):
+    """moto's instance, with what EC2 shows besides."""
+
+    spot_instance_request_id: str | None = None
+    launch: Launch
+    ended_at: datetime | None = None
+
+    @property
+    def public_dns_name(self) -> str | None:
+        """The address itself: an AWS host name would lead off this machine."""
+        address: str | None = self.public_ip
+        return address
+
+    def enter(self, state: str) -> None:
+        self._state = InstanceState(state, CODES[state])
+
+    def explain(self, code: str, message: str) -> None:
+        """Say why it left its state: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html"""
+        self.state_reason = StateReason(message, code)
+        by_user = code == USER[0]
+        self._reason = f"User initiated ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)" if by_user else ""
+
+    def show_address(self, address: str | None) -> None:
+        self.nics[0].public_ip = address
+
+
+def require(instance: LocalInstance, done: str, *states: str) -> None:
+    if instance.state not in states:
+        raise EC2ClientError(
+            "IncorrectInstanceState",
+            f"The instance '{instance.id}' is not in a state from which it can be {done}.",
+        )
+
+
+def background(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a function in a thread of its own that does not keep the process alive."""
+    threading.Thread(target=function, args=arguments, name=function.__name__, daemon=True).start()
+
+
+def role_of_launch(backend: LifecycleBackend, arguments: dict[str, Any]) -> str | None:
+    """The role in the instance profile that a `run_instances` names."""
+    name, arn = arguments.get("iam_instance_profile_name"), arguments.get("iam_instance_profile_arn")
+    if not (name or arn):
+        return None
+    profile = filter_iam_instance_profiles(backend.account_id, backend.partition, arn, name)
+    return profile.roles[0].name if profile.roles else None
+
+
+def machine_spec(backend: LifecycleBackend, instance: LocalInstance, role: str | None) -> MachineSpec:
+    """What the machine of a new instance has to be."""
+    key = backend.key_pairs.get(instance.key_name or "")
+    return MachineSpec(
+        instance_id=instance.id,
+        instance_type=instance.instance_type,
+        region=backend.region_name,
+        availability_zone=instance.availability_zone or "",
+        image_id=instance.image_id,
+        private_ip=instance.private_ip or "",
+        user_data=base64.b64decode(str(instance.user_data or "")),
+        public_key=key.public_key.strip() if key else None,
+        key_name=instance.key_name,
+        role=role,
+        lifecycle="spot" if instance.launch.rest.get("instance_market_options") == "spot" else "on-demand",
+    )

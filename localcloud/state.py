@@ -1,0 +1,119 @@
+"""Where one local cloud keeps what it must remember: ports, its key, logs, and who is running."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Key:
+    """An AWS access key."""
+
+    id: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A daemon that is ready: what `up` and `status` say about it."""
+
+    endpoint: str
+    """URL of the AWS API."""
+    registry: str
+    """host:port of the image registry."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The state directory of one local cloud. Two directories are two clouds that know nothing of each other."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> State:
+        """SOLVER_LOCAL_STATE, else solver-cloud/local below XDG_STATE_HOME."""
+        base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        root = Path(os.environ.get("SOLVER_LOCAL_STATE") or f"{base}/solver-cloud/local").expanduser().absolute()
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(root)
+
+    @property
+    def cloud(self) -> str:
+        """The short name that marks this cloud's containers; it stays the same when the cloud starts again."""
+        return "solver-local-" + hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
+
+    @property
+    def log(self) -> Path:
+        return self.root / "daemon.log"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry"
+
+    @property
+    def machines(self) -> Path:
+        return self.root / "machines"
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name, waiting for it; the kernel frees it when the holder dies."""
+        with (self.root / f"{name}.lock").open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def holder(self, name: str) -> int | None:
+        """The process that holds that lock now."""
+        with (self.root / f"{name}.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                return int(file.read() or 0) or None
+        return None
+
+    def key(self) -> Key:
+        """The access key of this cloud's owner, made on first use and kept."""
+        path = self.root / "key.json"
+        if not path.exists():
+            alphabet = string.ascii_uppercase + "234567"
+            made = Key("AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)), secrets.token_urlsafe(30))
+            self._write(path, asdict(made))
+        return Key(**json.loads(path.read_text()))
+
+    def port(self, name: str) -> int:
+        """The port that `name` had the last time; 0 when there was no last time."""
+        path = self.root / "ports.json"
+        return int(json.loads(path.read_text()).get(name, 0)) if path.exists() else 0
+
+    def keep_ports(self, **ports: int) -> None:
+        self._write(self.root / "ports.json", ports)
+
+    def running(self) -> Running | None:
+        """The daemon that last got ready; the lock `daemon` tells whether it still is there."""
+        path = self.root / "daemon.json"
+        return Running(**json.loads(path.read_text())) if path.exists() else None
+
+    def keep_running(self, running: Running) -> None:
+        self._write(self.root / "daemon.json", asdict(running))
+
+    def forget_running(self) -> None:
+        (self.root / "daemon.json").unlink(missing_ok=True)
+
+    def _write(self, path: Path, value: object) -> None:
+        """Write all of a file or nothing, readable by its owner only."""
+        new = path.with_suffix(f".{os.getpid()}.new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(value))
+        new.replace(path)

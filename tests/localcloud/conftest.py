@@ -1,0 +1,152 @@
+"""A local cloud in a process of its own, with machines that exist in name only, and clients of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from localcloud.state import Running, State
+
+REPOSITORY = Path(__file__).parents[2]
+IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+
+
+class FakeCloud:
+    """The daemon of fake_daemon.py."""
+
+    def __init__(self, root: Path) -> None:
+        self.state = State(root)
+        self.running: Running | None = None
+
+    def start(self, *arguments: str) -> None:
+        read, write = os.pipe()
+        options = ["--state", str(self.state.root), "--ami", "none", "--ready-fd", str(write)]
+        options += ["--registry", "docker-registry"]
+        with (self.state.root / "daemon.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.localcloud.fake_daemon", *options, *arguments],
+                cwd=REPOSITORY,
+                pass_fds=[write],
+                stderr=log,
+            )
+        os.close(write)
+        with open(read) as waiting:
+            assert waiting.read() == "ready\n", self.state.log.read_text()
+        self.running = self.state.running()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(30) == 0
+
+    @property
+    def endpoint(self) -> str:
+        assert self.running
+        return self.running.endpoint
+
+    @property
+    def registry(self) -> str:
+        assert self.running
+        return self.running.registry
+
+    def session(self, **credentials: Any) -> boto3.Session:
+        key = self.state.key()
+        own = {"aws_access_key_id": key.id, "aws_secret_access_key": key.secret, "region_name": "us-east-1"}
+        return boto3.Session(**{**own, **credentials})
+
+    def client(self, service: str, **credentials: Any) -> Any:
+        config = Config(retries={"total_max_attempts": 1})
+        return self.session(**credentials).client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+
+    def post(self, name: str) -> None:
+        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/_local/{name}", method="POST")).read()
+
+    def calls(self, instance: str) -> list[str]:
+        """What the machine of an instance was told to do, in order."""
+        path = self.state.machines / "calls"
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        return [line[0] for line in lines if len(line) > 1 and line[1] == instance]
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCloud]:
+    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"))
+    cloud.start("--relaunch-seconds", "0.3")
+    yield cloud
+    cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def ec2(cloud: FakeCloud) -> Any:
+    return cloud.client("ec2")
+
+
+@pytest.fixture(scope="session")
+def ami(cloud: FakeCloud) -> str:
+    return str(cloud.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"])
+
+
+@pytest.fixture
+def run(ec2: Any, ami: str) -> Callable[..., dict[str, Any]]:
+    """Launch one instance; returns RunInstances' description of it."""
+
+    def run(**changes: Any) -> dict[str, Any]:
+        request = {"ImageId": ami, "InstanceType": "c7i.large", "MinCount": 1, "MaxCount": 1, **changes}
+        instance: dict[str, Any] = ec2.run_instances(**request)["Instances"][0]
+        return instance
+
+    return run
+
+
+@pytest.fixture
+def instance_profile(cloud: FakeCloud) -> str:
+    """An instance profile with a role of the same name."""
+    iam, name = cloud.client("iam"), f"job-{uuid.uuid4().hex[:8]}"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    return name
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """The first true value of a condition; fails when none comes in time."""
+    until = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < until, "it did not come to that in time"
+        time.sleep(0.02)
+    return value
+
+
+def look(ec2: Any, instance: str) -> dict[str, Any]:
+    found: dict[str, Any] = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    return found
+
+
+def in_state(ec2: Any, instance: str, state: str) -> dict[str, Any]:
+    """The instance once it is in that state."""
+
+    def there() -> dict[str, Any] | None:
+        found = look(ec2, instance)
+        return found if found["State"]["Name"] == state else None
+
+    found: dict[str, Any] = eventually(there)
+    return found
+
+
+def refusal(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
+    """Code and message with which a call is refused."""
+    with pytest.raises(ClientError) as error:
+        call(**arguments)
+    answer = error.value.response["Error"]
+    return answer["Code"], answer["Message"]

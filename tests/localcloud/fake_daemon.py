@@ -1,0 +1,82 @@
+"""The real daemon with machines that exist in name only: `python -m tests.localcloud.fake_daemon …`.
+
+For tests of the API alone. The user data is an order: `fail` makes the boot fail, `slow` holds it up until a file
+named like the instance appears below the state directory, `halt` shuts the machine down once it is up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from localcloud import daemon
+from localcloud.errors import LocalCloudError
+from localcloud.machines import MachineSpec
+
+
+class FakeMachines:
+    """The interface of Machines; what was asked of it is in `calls` below the state directory, one line each."""
+
+    def __init__(self, *, state: Path, on_halt: Callable[[str], None], credentials: Any, **_: Any) -> None:
+        self.state = state
+        self.on_halt = on_halt
+        self.credentials = credentials
+        self.count = 0
+        state.mkdir(exist_ok=True)
+
+    def _note(self, *words: object) -> None:
+        with (self.state / "calls").open("a") as file:
+            file.write(" ".join(map(str, words)) + "\n")
+
+    def _address(self) -> str:
+        self.count += 1
+        return f"127.0.77.{self.count}"
+
+    def boot(self, spec: MachineSpec) -> str:
+        self._note("boot", spec.instance_id, spec.lifecycle, spec.role, spec.key_name, spec.user_data.decode())
+        order = spec.user_data.decode()
+        if order == "fail":
+            raise LocalCloudError("no room on this machine")
+        while order == "slow" and not (self.state / spec.instance_id).exists():
+            time.sleep(0.02)
+        if order == "halt":
+            threading.Timer(0.5, self.on_halt, [spec.instance_id]).start()
+        return self._address()
+
+    def start(self, instance_id: str) -> str:
+        self._note("start", instance_id)
+        return self._address()
+
+    def stop(self, instance_id: str, *, force: bool = False) -> None:
+        self._note("stop", instance_id, force)
+
+    def terminate(self, instance_id: str) -> None:
+        self._note("terminate", instance_id)
+
+    def reboot(self, instance_id: str) -> None:
+        self._note("reboot", instance_id)
+
+    def console(self, instance_id: str) -> str:
+        return f"console of {instance_id}\n"
+
+    def notice(self, instance_id: str, action: str | None, at: datetime | None) -> None:
+        self._note("notice", instance_id, action)
+
+    def close(self) -> None:
+        self._note("close")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    options = daemon.parse(None)
+    daemon.prepare_environment()
+    daemon.serve(options, FakeMachines)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/bin/bash
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# The job from boot to end. Runs at every boot, and goes on from where the one before was.
+
+main() {
+    trap finish EXIT
+    trap on_signal TERM INT HUP
+    arm_timer
+    open_log
+    detach
+    identify
+    need aws awscli-2 awscli awscli
+    find_spot_request || fail "$FAILURE"
+    own_launch
+    step "publishing the ssh host keys" publish_host_keys
+    enter starting installing "Key=solver:s3-path,Value=$S3/"
+    step "writing the record" put_record starting installing
+    ((EPOCHSECONDS < JOB_DEADLINE)) || fail "max hours reached"
+    need docker docker docker.io docker
+    need tmux tmux tmux tmux
+    disable_ecs_agent
+    step "starting Docker" start_docker
+    if [[ -e $STATE/exit-code ]]; then # interrupted while uploading
+        EXIT_CODE=$(<"$STATE/exit-code")
+    else
+        prepare_container
+        until train; do
+            await_stop
+        done
+    fi
+    judge
+    upload_bundle
+}
+
+await_stop() {
+    log "waiting for EC2 to stop the instance"
+    [[ -z $TOLD ]] || go_down
+    pause "$INTERRUPTION_PATIENCE"
+    log "EC2 has not stopped the instance: going on"
+}
+
+judge() {
+    case $EXIT_CODE in
+        0) ;;
+        130) fail "stopped from the terminal (exit 130)" ;;
+        *) fail "trainer exited with $EXIT_CODE$(signal_name)" ;;
+    esac
+}
+
+signal_name() {
+    ((EXIT_CODE <= 128)) || echo " (SIG$(kill -l "$EXIT_CODE"))"
+}
+
+# The machine is told to stop: by EC2 for an interruption, by `terminate`, by the timer, or by somebody on it.
+on_signal() {
+    log "told to stop"
+    if [[ -n $SAVING ]]; then
+        TOLD=yes
+        return
+    fi
+    trap '' TERM INT HUP
+    ((EPOCHSECONDS < JOB_DEADLINE)) || fail "max hours reached"
+    machine_is_stopping || fail "the job's script was told to stop"
+    case $STATUS in
+        interrupted) ;; # all is saved already
+        running) save_for_next_boot ;;
+        *) [[ -z $S3 ]] || say_interrupted ;;
+    esac
+    go_down
+}
+
+# The machine is being stopped; there is nothing left to do for this script.
+go_down() {
+    OUTCOME=down
+    exit 0
+}
+
+# Runs however the script ends.
+finish() {
+    trap - EXIT
+    trap '' TERM INT HUP
+    if [[ -z $OUTCOME ]]; then
+        OUTCOME=failed REASON="the job's script ended unexpectedly"
+    fi
+    log "ending: $OUTCOME"
+    unwatch
+    case $OUTCOME in
+        down)
+            rm -rf "$WORK"
+            exit
+            ;;
+        complete) enter complete "done" ;;
+        failed) record_failure ;;
+    esac
+    wait_for_tags
+    cancel_spot_request
+    power_off
+}
+
+# A failure must not keep another from being told: every attempt is made.
+record_failure() {
+    [[ -n $INSTANCE ]] || return
+    if [[ $(inspect '{{.State.Running}}' 2>/dev/null) == true ]]; then
+        stop_trainer
+    fi
+    stop_sync
+    sync_everything --final
+    attempt "writing the record" put_record failed "$PHASE" --ended
+    enter failed "$PHASE"
+}
+
+main "$@"

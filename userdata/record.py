@@ -1,0 +1,84 @@
+"""Prints a job's record, job.json, as the instance knows it. Standard library of Python 3.9 only."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def bundle(directory: Path) -> list[dict[str, Any]]:
+    """Every file below the directory: its path there, size in bytes and sha256, ordered by path."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return sorted(
+        (
+            {"path": path.relative_to(directory).as_posix(), "size": path.stat().st_size, "sha256": sha256(path)}
+            for path in files
+        ),
+        key=lambda file: str(file["path"]),
+    )
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as data:
+        while chunk := data.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def iso(seconds: int | None) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: UP017  # 3.9
+
+
+def record(given: argparse.Namespace, now: int) -> dict[str, Any]:
+    """The record that the command line describes; `now` in seconds since 1970."""
+    return {
+        "version": 1,
+        "job": given.job,
+        "status": given.status,
+        "phase": given.phase,
+        "reason": given.reason,
+        "exit_code": given.exit_code,
+        "launched_at": iso(given.launched_at),
+        "started_at": iso(given.started_at),
+        "ended_at": iso(now if given.ended else None),
+        "asked": given.asked,
+        **({"bundle": bundle(given.bundle)} if given.bundle else {}),
+    }
+
+
+def number(text: str) -> int | None:
+    """A number, or "" for one that is not known."""
+    return int(text) if text else None
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="record", description=__doc__)
+    parser.add_argument("--job", required=True, help="instance id")
+    parser.add_argument("--status", required=True)
+    parser.add_argument("--phase", required=True)
+    parser.add_argument("--reason", default="", help="why it failed")
+    parser.add_argument("--exit-code", type=number, help="the trainer's")
+    parser.add_argument("--asked", type=json.loads, required=True, help="what was asked of the job, as JSON")
+    parser.add_argument("--launched-at", type=number, required=True, help="seconds since 1970")
+    parser.add_argument("--started-at", type=number, help="seconds since 1970: when the trainer was first started")
+    parser.add_argument("--ended", action="store_true", help="the job ends now")
+    parser.add_argument("--bundle", type=Path, help="directory of the finished model")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    print(json.dumps(record(parse(sys.argv[1:]), int(time.time())), indent=1))

@@ -1,0 +1,122 @@
+#!/bin/bash
+# shellcheck disable=SC2034  # joined with the other files, which use these
+# Constants, state, the log, and how a step runs: within a time limit, and with its last words as the reason if it fails.
+#
+# The files of this directory become one script, behind the assignments of one job (JOB_..., RECORD_PY, SNAPSHOT_PY).
+
+set -u -o pipefail
+# cloud-init and systemd give a script no HOME, which `docker login` wants, and no locale, which file names want.
+export HOME=${HOME:-/root} LC_ALL=C.UTF-8 TZ=UTC
+
+SOLVER_HOME=${SOLVER_HOME:-/var/lib/solver}
+SSH_KEYS=${SOLVER_SSH_KEYS:-/etc/ssh}
+SYSTEMD=${SOLVER_SYSTEMD:-/run/systemd/system} # exists where systemd is pid 1: sd_booted(3)
+BOOT_LOG=$SOLVER_HOME/logs/boot.log
+OUTPUT=$SOLVER_HOME/output
+SNAPSHOT=$SOLVER_HOME/snapshot
+STATE=$SOLVER_HOME/state
+S3= # s3://BUCKET/jobs/INSTANCE, once the instance knows who it is
+
+# Seconds.
+DEADLINE_GRACE=600        # from the deadline to the shutdown timer: for the trainer's checkpoint, a last sync and the record
+CALL_LIMIT=120            # one AWS call with the retries of the CLI
+DOCKER_LIMIT=60           # one docker command that moves no data
+INSTALL_LIMIT=600         # one package
+PULL_LIMIT=1800           # one attempt at the image
+SYNC_LIMIT=1800           # one sync of what changed since the one before
+HASH_LIMIT=1800           # sha256 of the bundle
+STOP_SECONDS=60           # for the trainer to write a checkpoint; a spot notice comes 120 s before the end
+INTERRUPTION_PATIENCE=600 # from a spot notice until EC2 has surely changed its mind
+POWER_OFF_PATIENCE=60     # from `shutdown` until EC2 is asked to end the instance
+
+# What the job has come to.
+INSTANCE=       # instance id
+MARKET=         # spot or on-demand
+SPOT_REQUEST=   # id of the spot request
+STATUS=starting # as in the record and in the tag solver:status
+PHASE=booting   # as in the record and in the tag solver:phase
+REASON=         # one line: why it failed
+EXIT_CODE=      # the trainer's
+SAVING=         # yes while all is being saved for the next boot
+TOLD=           # yes when the machine was told to stop meanwhile
+OUTCOME=        # complete, failed, foreign (another instance owns this launch), or down (the machine is being stopped)
+
+# Small files in memory: a full disk must not keep the job from ending well.
+WORK=$(mktemp --directory --tmpdir=/dev/shm solver.XXXXXX || mktemp --directory)
+
+log() {
+    printf '%(%FT%TZ)T %s\n' -1 "$*"
+}
+
+# limited SECONDS COMMAND...: SIGTERM after so long, SIGKILL ten seconds later.
+# SOLVER_PATIENCE (whole seconds) replaces every limit, so that a rehearsal need not wait for real ones.
+limited() {
+    local seconds=${SOLVER_PATIENCE:-$1}
+    shift
+    timeout --kill-after=10 "$seconds" "$@"
+}
+
+# In the background for the reason that `attempt` gives.
+pause() {
+    sleep "$1" &
+    wait $!
+}
+
+# retried TIMES COMMAND...: until it succeeds.
+retried() {
+    local times=$1 try code
+    shift
+    for ((try = 1; ; try++)); do
+        "$@" && return
+        code=$?
+        ((try < times)) || return "$code"
+        pause $((try * 5))
+    done
+}
+
+# attempt WHAT COMMAND...: logs what is done and what it prints. If it fails, FAILURE is WHAT and its last line.
+# The command runs in the background because bash answers a signal at once in `wait`, but not before the end of a
+# command in the foreground.
+attempt() {
+    local what=$1 printed=$WORK/printed.$BASHPID pid code
+    shift
+    log "$what"
+    "$@" >"$printed" 2>&1 &
+    pid=$!
+    wait "$pid"
+    code=$?
+    while kill -0 "$pid" 2>/dev/null; do # a signal was told of, not an end
+        wait "$pid"
+        code=$?
+    done
+    cat "$printed"
+    if ((code != 0)); then
+        FAILURE="$what: $(last_words "$code" "$printed")"
+        log "failed (exit $code): $FAILURE"
+    fi
+    rm -f "$printed"
+    return "$code"
+}
+
+last_words() {
+    local line last="exit code $1"
+    if (($1 == 124 || $1 == 137)); then # of `timeout`
+        echo "timed out"
+        return
+    fi
+    while IFS=$'\r' read -r line; do
+        [[ -z ${line// /} ]] || last=$line
+    done <"$2"
+    echo "${last:0:300}"
+}
+
+# step WHAT COMMAND...: an attempt that the job cannot do without.
+step() {
+    attempt "$@" || fail "$FAILURE"
+}
+
+fail() {
+    OUTCOME=failed REASON=$1
+    log "failed while $PHASE: $REASON"
+    exit 1
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# From the disk to S3: the output of a running trainer, the finished bundle, the logs.
+
+SYNC= # process group of the sync under way
+
+# sync_everything [--final]: output and logs. --final: nothing writes any more, and nothing will.
+sync_everything() {
+    attempt "syncing output" sync_output "$@"
+    sync_logs
+}
+
+sync_output() {
+    take_snapshot "$@" && s3_sync "$SYNC_LIMIT" "$SNAPSHOT" output
+}
+
+take_snapshot() {
+    in_group "$SYNC_LIMIT" python3 -c "$SNAPSHOT_PY" "$OUTPUT" "$SNAPSHOT" "$STATE/snapshot.json" "$@"
+}
+
+# s3_sync SECONDS DIRECTORY PREFIX
+s3_sync() {
+    in_group "$1" aws --cli-connect-timeout 10 --cli-read-timeout 60 s3 sync --only-show-errors --delete "$2" "$S3/$3"
+}
+
+# Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.
+in_group() {
+    timeout --foreground --kill-after=10 "${SOLVER_PATIENCE:-$1}" "${@:2}"
+}
+
+sync_logs() {
+    if [[ -e $STATE/started ]]; then
+        in_group "$DOCKER_LIMIT" docker logs solver >"$STATE/trainer.log" 2>&1 &&
+            mv "$STATE/trainer.log" "$SOLVER_HOME/logs/trainer.log"
+    fi
+    attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
+}
+
+# In the background and in a process group of its own; event `synced` when it is over.
+start_sync() {
+    set -m
+    { sync_everything; echo synced >&"$EVENTS"; } &
+    SYNC=$!
+    set +m
+}
+
+# An upload that goes on behind a later one could put its older version on top.
+stop_sync() {
+    [[ -n $SYNC ]] || return 0
+    kill -- "-$SYNC" 2>/dev/null
+    wait "$SYNC"
+    SYNC=
+}
+
+# The finished model. Record and bundle are of one snapshot. It may take until shortly before the shutdown timer.
+upload_bundle() {
+    local limit=$((JOB_DEADLINE + DEADLINE_GRACE - EPOCHSECONDS - 120))
+    enter uploading uploading
+    step "finishing the bundle" take_snapshot --final
+    step "uploading the bundle" s3_sync "$((limit > 60 ? limit : 60))" "$SNAPSHOT" bundle
+    sync_logs
+    step "writing the record" put_record complete "done" --ended --bundle "$SNAPSHOT"
+    OUTCOME=complete
+}

@@ -1,0 +1,175 @@
+#!/bin/bash
+# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# The trainer: its container, its tmux session, and what happens while it runs.
+
+EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance
+WATCHERS=() # pids of those who tell
+
+inspect() {
+    limited "$DOCKER_LIMIT" docker container inspect --format "$1" solver
+}
+
+# The container is made once; a later boot starts it again, and it goes on from the output on disk.
+prepare_container() {
+    if inspect '{{.Id}}' >/dev/null 2>&1; then
+        log "the container is there already"
+        return
+    fi
+    enter starting "pulling image"
+    step "pulling image" pull_image
+    enter starting "fetching config"
+    step "fetching config" fetch_config
+    # The terminal it gets is tmux's, which calls itself screen.
+    step "creating the container" limited "$DOCKER_LIMIT" docker create --name solver --init --interactive --tty \
+        --env TERM=screen-256color --stop-timeout "$STOP_SECONDS" \
+        --volume "$SOLVER_HOME/config:/solver/config:ro" --volume "$OUTPUT:/solver/output" \
+        "$JOB_IMAGE" "${JOB_TRAINER[@]}"
+}
+
+pull_image() {
+    limited "$DOCKER_LIMIT" docker image inspect --format '{{.Id}}' "$JOB_IMAGE" 2>/dev/null || retried 3 log_in_and_pull
+}
+
+log_in_and_pull() {
+    call ecr get-login-password |
+        limited "$DOCKER_LIMIT" docker login --username AWS --password-stdin "$JOB_REGISTRY" &&
+        limited "$PULL_LIMIT" docker pull --quiet "$JOB_IMAGE"
+}
+
+fetch_config() {
+    local path=$SOLVER_HOME/config/$JOB_CONFIG_NAME
+    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return
+    if [[ $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]]; then
+        echo "its sha256 is not what was launched" >&2
+        return 1
+    fi
+    call s3 cp --only-show-errors "$path" "$S3/config/$JOB_CONFIG_NAME"
+}
+
+# Returns 0 when the trainer has ended by itself, with its code in EXIT_CODE, and 1 when EC2 is about to stop the instance.
+train() {
+    local event due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) wake
+    [[ -p $WORK/events ]] || mkfifo "$WORK/events"
+    exec {EVENTS}<>"$WORK/events"
+    start_trainer
+    enter running training
+    attempt "writing the record" put_record running training
+    watch
+    while ((EPOCHSECONDS < JOB_DEADLINE)); do
+        wake=$((due < JOB_DEADLINE ? due : JOB_DEADLINE))
+        event=due
+        ((wake <= EPOCHSECONDS)) || read -r -t $((wake - EPOCHSECONDS)) -u "$EVENTS" event || event=due
+        case $event in
+            due) ((EPOCHSECONDS < due)) || { start_sync && due=$JOB_DEADLINE; } ;;
+            rebalance) [[ -n $SYNC ]] || due=$EPOCHSECONDS ;;
+            synced) SYNC='' due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) ;;
+            ended) look_at_end && return ;;
+            interruption)
+                save_for_next_boot
+                return 1
+                ;;
+        esac
+    done
+    enter running stopping
+    stop_trainer
+    fail "max hours reached"
+}
+
+# In a tmux session of the login user, so that `tmux attach` is all it takes to see it. It belongs to Docker, not to the
+# session: it goes on when somebody kills that.
+start_trainer() {
+    local before until terminal=(limited 30 sudo -H -u "$JOB_LOGIN_USER" -- tmux)
+    before=$(inspect '{{.State.StartedAt}}')
+    "${terminal[@]}" kill-session -t =solver 2>/dev/null # of a trainer before an interruption that did not come
+    step "starting the tmux session" "${terminal[@]}" new-session -d -s solver -x 200 -y 50 \
+        "exec sudo docker start --attach --interactive solver" \; \
+        set-option -t solver window-size latest \; set-option -t solver status-right "$INSTANCE"
+    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" >"$STATE/started"
+    # Docker tells nobody that a container starts, so look while its session lives. When that is gone, either the
+    # trainer has started, or starting it once more says why not.
+    until=$((EPOCHSECONDS + ${SOLVER_PATIENCE:-$DOCKER_LIMIT}))
+    while [[ $(inspect '{{.State.StartedAt}}') == "$before" ]]; do
+        if ((EPOCHSECONDS > until)) || ! "${terminal[@]}" has-session -t =solver 2>/dev/null; then
+            [[ $(inspect '{{.State.StartedAt}}') != "$before" ]] ||
+                step "starting the trainer" limited "$DOCKER_LIMIT" docker start solver
+            return
+        fi
+        sleep 0.2
+    done
+}
+
+watch() {
+    WATCHERS=()
+    { docker wait solver; echo ended >&"$EVENTS"; } &
+    WATCHERS+=($!)
+    [[ $MARKET == spot ]] || return 0
+    watch_spot &
+    WATCHERS+=($!)
+}
+
+# EC2 recommends to look every 5 seconds:
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+watch_spot() {
+    local rebalance=
+    while sleep 5; do
+        if imds meta-data/spot/instance-action 2>/dev/null; then
+            echo interruption >&"$EVENTS"
+            return
+        fi
+        if [[ -z $rebalance ]] && imds meta-data/events/recommendations/rebalance 2>/dev/null; then
+            rebalance=told
+            echo rebalance >&"$EVENTS"
+        fi
+    done
+}
+
+unwatch() {
+    ((${#WATCHERS[@]} == 0)) || kill "${WATCHERS[@]}" 2>/dev/null
+    WATCHERS=()
+}
+
+# Whether the trainer has really ended; sets EXIT_CODE.
+look_at_end() {
+    local state
+    state=$(retried 5 inspect '{{.State.Running}} {{.State.ExitCode}}') || fail "Docker no longer answers"
+    if [[ $state == true* ]]; then # it was `docker wait` that ended
+        unwatch
+        pause 5
+        watch
+        return 1
+    fi
+    EXIT_CODE=${state#* }
+    # When the machine goes down, the trainer may be told before this script is: then its end is no failure.
+    ((EXIT_CODE <= 128)) || pause 5
+    unwatch
+    stop_sync
+    echo "$EXIT_CODE" >"$STATE/exit-code"
+    log "the trainer has ended: exit code $EXIT_CODE"
+}
+
+# The trainer gets SIGTERM, and time for a checkpoint.
+stop_trainer() {
+    unwatch
+    stop_sync
+    attempt "stopping the trainer" limited $((STOP_SECONDS + 30)) docker stop -t "$STOP_SECONDS" solver
+    EXIT_CODE=$(inspect '{{.State.ExitCode}}') || EXIT_CODE=
+}
+
+# The disk will be there at the next boot; S3 gets what is needed if that never comes.
+save_for_next_boot() {
+    SAVING=yes
+    enter running stopping
+    stop_trainer
+    EXIT_CODE=
+    sync_everything
+    say_interrupted
+    SAVING=
+}
+
+# Unless the machine stops because of `terminate`, which has the last word.
+say_interrupted() {
+    [[ $(describe "Tags[?Key=='solver:status'].Value | [0]") != terminated ]] || return 0
+    enter interrupted "$PHASE"
+    attempt "writing the record" put_record interrupted "$PHASE"
+    wait_for_tags
+}
