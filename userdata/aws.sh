@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # What the job says to AWS: who the instance is, whose launch it is, tags, record, host keys, spot request.
 
 export AWS_DEFAULT_REGION=$JOB_REGION AWS_REGION=$JOB_REGION AWS_PAGER=

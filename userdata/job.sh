@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The job from boot to end. Runs at every boot, and goes on from where the one before was.
 
 main() {
@@ -104,7 +104,7 @@ record_failure() {
         stop_trainer
     fi
     stop_sync
-    sync_everything --final
+    sync_everything ended
     attempt "writing the record" put_record failed "$PHASE" --ended
     enter failed "$PHASE"
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The machine: its shutdown timer, its log, the unit the job runs in, what must be installed, and its end.
 
 # The first act of every boot: whatever hangs later, the machine ends.

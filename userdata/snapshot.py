@@ -1,8 +1,8 @@
 """Brings a copy of the output directory up to date in which every file is one whole version.
 
-A file that is being written is left out this time, and keeps its earlier version in the copy. A new version of a file
-gets the time of its copying as its own, because `aws s3 sync` takes a file of the same size for unchanged if it is
-older than what is in S3, and the trainer may have written it before the upload of the version before was over.
+A file that is being written is left out this time, and keeps its earlier version in the copy. The time of a new version
+is that of its copying, because `aws s3 sync` takes a file of the same size for unchanged if it is older than what is in
+S3, and the trainer may have written it before the upload of the version before was over.
 Standard library of Python 3.9 only.
 """
 
@@ -17,7 +17,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, get_args
+
+Trainer = Literal["running", "stopped", "ended"]
+"""`stopped`: it writes nothing now, but will go on. `ended`: nothing will ever write again, so that files need not be
+copied, but can be linked, which takes no room on the disk."""
 
 Version = list[int]
 """What tells two versions of a file apart: size, time of the last change in ns, inode."""
@@ -29,11 +33,10 @@ QUIET_NS = 50_000_000
 """How long ago the last change must be: file times are as coarse as the kernel's tick, up to 10 ms."""
 
 
-def update(output: Path, copy: Path, index: Path, *, final: bool = False) -> list[str]:
+def update(output: Path, copy: Path, index: Path, trainer: Trainer) -> list[str]:
     """Bring `copy` up to date with `output`; returns the paths that were being written.
 
     index: file that holds the versions which the copy has.
-    final: nothing writes any more, and nothing will: files are linked, which needs no room on the disk.
     """
     known: dict[str, Version] = json.loads(index.read_text()) if index.exists() else {}
     found = files(output)
@@ -45,7 +48,10 @@ def update(output: Path, copy: Path, index: Path, *, final: bool = False) -> lis
             if known.get(path) == version(os.stat(source)) and target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            taken = link(source, target) if final else whole_copy(source, target, index.with_suffix(".partial"))
+            if trainer == "ended":
+                taken = link(source, target)
+            else:
+                taken = whole_copy(source, target, index.with_suffix(".partial"), quiet=trainer == "stopped")
         except FileNotFoundError:  # removed or renamed meanwhile
             continue
         if taken:
@@ -98,18 +104,21 @@ def link(source: Path, target: Path) -> Version:
     return version(os.stat(source))
 
 
-def whole_copy(source: Path, target: Path, partial: Path) -> Version | None:
-    """Copy a file unless it changes; returns the version copied, or None if it is being written."""
+def whole_copy(source: Path, target: Path, partial: Path, *, quiet: bool) -> Version | None:
+    """Copy a file, by way of `partial`; returns the version copied, or None if it is being written.
+
+    quiet: nothing writes, so there is no need to look.
+    """
     with source.open("rb") as data:
         before = version(os.fstat(data.fileno()))
-        if time.time_ns() - before[1] < QUIET_NS or open_for_writing(data):
+        if not quiet and (time.time_ns() - before[1] < QUIET_NS or open_for_writing(data)):
             return None
         with partial.open("wb") as out:
             try:
                 fcntl.ioctl(out.fileno(), FICLONE, data.fileno())
             except OSError:  # the filesystem cannot
                 shutil.copyfileobj(data, out, 1 << 20)
-        if open_for_writing(data) or version(os.fstat(data.fileno())) != before:
+        if not quiet and (open_for_writing(data) or version(os.fstat(data.fileno())) != before):
             return None
     partial.replace(target)
     return before
@@ -133,8 +142,8 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     parser.add_argument("copy", type=Path)
     parser.add_argument("index", type=Path)
-    parser.add_argument("--final", action="store_true", help="nothing writes any more")
+    parser.add_argument("trainer", choices=get_args(Trainer))
     given = parser.parse_args()
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes when somebody waits for the lease, and would end this process
-    for path in update(given.output, given.copy, given.index, final=given.final):
+    for path in update(given.output, given.copy, given.index, given.trainer):
         print(f"being written, so next time: {path}", file=sys.stderr)

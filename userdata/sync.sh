@@ -1,21 +1,21 @@
 #!/bin/bash
-# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # From the disk to S3: the output of a running trainer, the finished bundle, the logs.
 
 SYNC= # process group of the sync under way
 
-# sync_everything [--final]: output and logs. --final: nothing writes any more, and nothing will.
+# sync_everything TRAINER: output and logs. TRAINER: running, stopped (it will go on), or ended.
 sync_everything() {
-    attempt "syncing output" sync_output "$@"
+    attempt "syncing output" sync_output "$1"
     sync_logs
 }
 
 sync_output() {
-    take_snapshot "$@" && s3_sync "$SYNC_LIMIT" "$SNAPSHOT" output
+    take_snapshot "$1" && s3_sync "$SYNC_LIMIT" "$SNAPSHOT" output
 }
 
 take_snapshot() {
-    in_group "$SYNC_LIMIT" python3 -c "$SNAPSHOT_PY" "$OUTPUT" "$SNAPSHOT" "$STATE/snapshot.json" "$@"
+    in_group "$SYNC_LIMIT" python3 -c "$SNAPSHOT_PY" "$OUTPUT" "$SNAPSHOT" "$STATE/snapshot.json" "$1"
 }
 
 # s3_sync SECONDS DIRECTORY PREFIX
@@ -39,7 +39,7 @@ sync_logs() {
 # In the background and in a process group of its own; event `synced` when it is over.
 start_sync() {
     set -m
-    { sync_everything; echo synced >&"$EVENTS"; } &
+    { sync_everything running; echo synced >&"$EVENTS"; } &
     SYNC=$!
     set +m
 }
@@ -56,7 +56,7 @@ stop_sync() {
 upload_bundle() {
     local limit=$((JOB_DEADLINE + DEADLINE_GRACE - EPOCHSECONDS - 120))
     enter uploading uploading
-    step "finishing the bundle" take_snapshot --final
+    step "finishing the bundle" take_snapshot ended
     step "uploading the bundle" s3_sync "$((limit > 60 ? limit : 60))" "$SNAPSHOT" bundle
     sync_logs
     step "writing the record" put_record complete "done" --ended --bundle "$SNAPSHOT"

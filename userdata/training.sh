@@ -1,5 +1,5 @@
 #!/bin/bash
-# shellcheck disable=SC2034,SC2119,SC2120,SC2153  # joined with the other files, which use these
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The trainer: its container, its tmux session, and what happens while it runs.
 
 EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance
@@ -65,6 +65,7 @@ train() {
             synced) SYNC='' due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) ;;
             ended) look_at_end && return ;;
             interruption)
+                enter running stopping
                 save_for_next_boot
                 return 1
                 ;;
@@ -100,7 +101,7 @@ start_trainer() {
 
 watch() {
     WATCHERS=()
-    { docker wait solver; echo ended >&"$EVENTS"; } &
+    { docker wait solver >/dev/null; echo ended >&"$EVENTS"; } &
     WATCHERS+=($!)
     [[ $MARKET == spot ]] || return 0
     watch_spot &
@@ -157,11 +158,10 @@ stop_trainer() {
 
 # The disk will be there at the next boot; S3 gets what is needed if that never comes.
 save_for_next_boot() {
-    SAVING=yes
-    enter running stopping
+    SAVING=yes PHASE=stopping
     stop_trainer
     EXIT_CODE=
-    sync_everything
+    sync_everything stopped
     say_interrupted
     SAVING=
 }

@@ -1,0 +1,181 @@
+"""The Docker engine on this machine, or where DOCKER_HOST or the Docker context points: is it there, and builds by it.
+
+Builds go through the docker command, because only that speaks BuildKit; the rest through the SDK. Both find the engine
+in the same way: DOCKER_HOST, else the current context, else the default socket.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CloudError
+from .image import DOCKERFILE, Snapshot
+
+if TYPE_CHECKING:
+    import docker
+
+Say = Callable[[str], None]
+
+SHOWN_LINES = 15
+"""How much of a failed build's output its error repeats."""
+
+LINE_LIMIT = 300
+
+SILENCE_SECONDS = 600
+"""How long a push may show no progress: registries take their time with large layers."""
+
+BUILD_FIXES = {
+    "exec format error": "this engine cannot run that architecture's programs: choose an --instance of this machine's, "
+    "or add the other: docker run --privileged --rm tonistiigi/binfmt --install all",
+    "failed to resolve source metadata|pull access denied|failed to do request": "a base image cannot be pulled: check "
+    "the network, or name others: settings solver.builder_image and solver.runtime_image",
+    "no space left on device": "make room for the engine: docker system prune",
+    "package ID specification .* did not match": "the workspace has no package poker-solver-trainer: say where it is "
+    "with --source, or name a Dockerfile of your own: setting solver.dockerfile",
+}
+"""What to do about each cause that the output of a failed build can show."""
+
+
+def connect() -> docker.DockerClient:
+    """The engine, through the SDK. Raises CloudError when there is none that answers."""
+    import docker
+
+    with engine_errors("reach the Docker engine"):
+        client = docker.from_env(use_ssh_client=True)
+        client.ping()
+    client.api.timeout = SILENCE_SECONDS
+    return client
+
+
+@contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """Translate the Docker SDK's errors into CloudError. doing: as it follows "cannot ": 'push the image'."""
+    import docker.errors
+    import requests.exceptions
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise CloudError(f"cannot {doing}: {error.explanation or error}") from None
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        text = str(error)
+        if "Permission denied" in text:
+            raise CloudError(
+                f"cannot {doing}: this user may not use Docker", fix="sudo usermod -aG docker $USER, then log in again"
+            ) from None
+        where = os.environ.get("DOCKER_HOST", "")
+        raise CloudError(
+            f"cannot {doing}: no Docker engine answers" + (f" at DOCKER_HOST={where}" if where else ""),
+            fix="install Docker Engine (https://docs.docker.com/engine/install/) and start it: "
+            "sudo systemctl start docker",
+        ) from None
+
+
+def has_image(client: docker.DockerClient, name: str) -> bool:
+    """Whether the engine has an image of that name (repository:tag)."""
+    import docker.errors
+
+    with engine_errors(f"look for {name}"):
+        try:
+            client.images.get(name)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
+
+
+def build(snapshot: Snapshot, name: str, *, builder_image: str, runtime_image: str, platform: str, say: Say) -> None:
+    """Build a snapshot into an image of that name (repository:tag), with BuildKit.
+
+    say: gets each line of the build's output as it comes.
+    Raises CloudError, with the last lines of the output, when the build fails; there is no image of that name then.
+    """
+    options = [
+        *("--progress=plain", "--platform", platform, "--tag", name, "--file", DOCKERFILE),
+        *("--build-arg", f"BUILDER_IMAGE={builder_image}", "--build-arg", f"RUNTIME_IMAGE={runtime_image}"),
+    ]
+    # Attestations would make the image an index, of which `docker push` and ECR show two parts.
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    last: deque[str] = deque(maxlen=SHOWN_LINES)
+    with (
+        snapshot.context() as context,
+        _ended(
+            subprocess.Popen(
+                [*build_command(), *options, "-"],
+                stdin=context,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                text=True,
+                errors="replace",
+            )
+        ) as process,
+    ):
+        assert process.stdout
+        for line in process.stdout:
+            if text := line.rstrip():
+                say(text)
+                last.append(text[:LINE_LIMIT])
+        code = process.wait()
+    if code:
+        output = "\n".join(last)
+        fix = next((fix for cause, fix in BUILD_FIXES.items() if re.search(cause, output)), None)
+        raise CloudError(f"the image cannot be built; the build's last lines:\n{output}", fix=fix)
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """The process, which has ended when the block has: at Ctrl-C it is told to, and takes its build along."""
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                assert process.stdout
+                process.stdout.close()  # nobody reads it any more, and the process must not wait for that
+                process.wait()
+
+
+def build_command() -> list[str]:
+    """The command line that builds with BuildKit, up to its options, by the first docker on PATH that can.
+
+    One with the buildx plugin can; without it, only those before version 23 have BuildKit themselves.
+    Raises CloudError when none can.
+    """
+    commands = _docker_commands()
+    for docker in commands:
+        if _output(docker, "buildx", "version").startswith("github.com/docker/buildx"):
+            # --load: a buildx builder of one's own (docker buildx use) would keep the image to itself.
+            return [docker, "buildx", "build", "--load"]
+        version = re.match(r"Docker version (\d+)\.", _output(docker, "--version"))
+        if version and int(version[1]) < 23:
+            return [docker, "build"]
+    if not commands:
+        raise CloudError(
+            "there is no docker command on PATH",
+            fix="install Docker Engine: https://docs.docker.com/engine/install/",
+        )
+    raise CloudError(
+        f"{commands[0]} cannot build with BuildKit",
+        fix="install its plugin buildx: the package docker-buildx-plugin, or docker-buildx",
+    )
+
+
+def _docker_commands() -> list[str]:
+    """Every docker command on PATH, in its order."""
+    found = (
+        shutil.which("docker", path=directory) for directory in os.get_exec_path() if Path(directory).is_absolute()
+    )
+    return list(dict.fromkeys(path for path in found if path))
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
