@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -216,12 +217,13 @@ def demo(c: Context, output: str = "~/models/demo") -> None:
 def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     """All the tests, the real commands on the local cloud included."""
     os.chdir(cloud.config.PACKAGE)
-    python = sys.executable
     local.prepare()
     if not only:
-        c.run(f"{python} -m ruff check . && {python} -m ruff format --check . && {python} -m mypy .", echo=True)
-    chosen = [f"-k '{only}'"] if only else []
-    c.run(" ".join([python, "-m pytest", *(["--all"] if all_ else []), *chosen]), echo=True, pty=sys.stdout.isatty())
+        for check in ("ruff check .", "ruff format --check .", "mypy ."):
+            c.run(f"{sys.executable} -m {check}", echo=True, in_stream=False)
+    words = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+    words += [*(["--all"] if all_ else []), *(["-k", only] if only else [])]
+    c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
 ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, demo)

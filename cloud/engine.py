@@ -29,6 +29,9 @@ SHOWN_LINES = 15
 
 LINE_LIMIT = 300
 
+STEP_DIGEST = re.compile(r"#\d+ sha256:[0-9a-f]{64}")
+"""What docker 20.10 prints after the name of every step: of no use to a reader."""
+
 SILENCE_SECONDS = 600
 """How long a push may show no progress: registries take their time with large layers."""
 
@@ -97,9 +100,11 @@ def build(snapshot: Snapshot, name: str, *, builder_image: str, runtime_image: s
     say: gets each line of the build's output as it comes.
     Raises CloudError, with the last lines of the output, when the build fails; there is no image of that name then.
     """
-    options = [
+    command = [
+        *build_command(),
         *("--progress=plain", "--platform", platform, "--tag", name, "--file", DOCKERFILE),
         *("--build-arg", f"BUILDER_IMAGE={builder_image}", "--build-arg", f"RUNTIME_IMAGE={runtime_image}"),
+        "-",
     ]
     # Attestations would make the image an index, of which `docker push` and ECR show two parts.
     environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
@@ -108,19 +113,20 @@ def build(snapshot: Snapshot, name: str, *, builder_image: str, runtime_image: s
         snapshot.context() as context,
         _ended(
             subprocess.Popen(
-                [*build_command(), *options, "-"],
+                command,
                 stdin=context,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
             )
         ) as process,
     ):
         assert process.stdout
         for line in process.stdout:
-            if text := line.rstrip():
+            text = line.rstrip()
+            if text and not STEP_DIGEST.fullmatch(text):
                 say(text)
                 last.append(text[:LINE_LIMIT])
         code = process.wait()
@@ -132,16 +138,16 @@ def build(snapshot: Snapshot, name: str, *, builder_image: str, runtime_image: s
 
 @contextmanager
 def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """The process, which has ended when the block has: at Ctrl-C it is told to, and takes its build along."""
+    """The process, which has ended when the block has, by Ctrl-C too; the engine then ends the build that it watched.
+
+    Killed, because docker 20.10 when asked to end goes on waiting for that build.
+    """
     with process:
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.terminate()
-                assert process.stdout
-                process.stdout.close()  # nobody reads it any more, and the process must not wait for that
-                process.wait()
+            process.kill()  # does nothing to one that has ended
+            process.wait()
 
 
 def build_command() -> list[str]:

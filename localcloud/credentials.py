@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from werkzeug.wsgi import get_input_stream
+
 from .s3 import anyone_may_read
 
 Environ = dict[str, Any]
@@ -68,16 +70,20 @@ def middleware(application: Application, owner: str) -> Application:
         refusal = check(environ, owner)
         if refusal is None:
             return application(environ, start_response)
+        _read_rest(environ)
         content_type, text = refusal.body()
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else text.encode()
-        # An unread body would be taken for the next request of the connection.
-        start_response(
-            refusal.status,
-            [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Connection", "close")],
-        )
+        start_response(refusal.status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
         return [body]
 
     return checked
+
+
+def _read_rest(environ: Environ) -> None:
+    """Read a request's body to its end: a client that cannot get rid of it does not listen to the answer."""
+    body = get_input_stream(environ)
+    while body.read(1 << 20):
+        pass
 
 
 def check(environ: Environ, owner: str) -> Refusal | None:

@@ -107,4 +107,5 @@ def machine_spec(backend: LifecycleBackend, instance: LocalInstance, role: str |
         key_name=instance.key_name,
         role=role,
         lifecycle="spot" if instance.launch.rest.get("instance_market_options") == "spot" else "on-demand",
+        metadata_tags=instance.metadata_options.instance_metadata_tags == "enabled",
     )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,8 +71,8 @@ class Metadata:
         self._lock = threading.Lock()
         self._booted_at = datetime.now(UTC)
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
-        """Answer one request. headers: by name, any case, as http.client's message objects have them."""
+    def answer(self, method: str, path: str, headers: Message) -> Answer:
+        """Answer one request. headers: found by name in any case."""
         path = path.partition("?")[0]
         if method == "PUT" and path == "/latest/api/token":
             return self._new_token(headers)
@@ -109,7 +110,7 @@ class Metadata:
 
         Handler(connection, ("", 0), None)  # type: ignore[arg-type]  # it keeps its server without a use for it
 
-    def _new_token(self, headers: Mapping[str, str]) -> Answer:
+    def _new_token(self, headers: Message) -> Answer:
         if headers.get("X-Forwarded-For"):
             return Answer(HTTPStatus.FORBIDDEN)
         ttl = headers.get(TTL_HEADER) or ""
@@ -135,7 +136,7 @@ class Metadata:
         if isinstance(node, dict):
             node = "\n".join(f"{name}/" if isinstance(node[name], dict) else name for name in sorted(node))
             if parts[-1] == "public-keys":
-                node = f"0={self.spec.key_name}"
+                node = f"0={self.spec.key_name or ''}"
         return node if isinstance(node, bytes) else node.encode()
 
     def _tree(self) -> Tree:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -85,34 +86,39 @@ class State:
 
     def key(self) -> Key:
         """The access key of this cloud's owner, made on first use and kept."""
-        path = self.root / "key.json"
-        if not path.exists():
+        if not self.read("key"):
             alphabet = string.ascii_uppercase + "234567"
             made = Key("AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)), secrets.token_urlsafe(30))
-            self._write(path, asdict(made))
-        return Key(**json.loads(path.read_text()))
+            self.write("key", asdict(made))
+        return Key(**self.read("key"))
 
     def port(self, name: str) -> int:
         """The port that `name` had the last time; 0 when there was no last time."""
-        path = self.root / "ports.json"
-        return int(json.loads(path.read_text()).get(name, 0)) if path.exists() else 0
+        return int(self.read("ports").get(name, 0))
 
     def keep_ports(self, **ports: int) -> None:
-        self._write(self.root / "ports.json", ports)
+        self.write("ports", ports)
 
     def running(self) -> Running | None:
         """The daemon that last got ready; the lock `daemon` tells whether it still is there."""
-        path = self.root / "daemon.json"
-        return Running(**json.loads(path.read_text())) if path.exists() else None
+        kept = self.read("daemon")
+        return Running(**kept) if kept else None
 
     def keep_running(self, running: Running) -> None:
-        self._write(self.root / "daemon.json", asdict(running))
+        self.write("daemon", asdict(running))
 
     def forget_running(self) -> None:
         (self.root / "daemon.json").unlink(missing_ok=True)
 
-    def _write(self, path: Path, value: object) -> None:
-        """Write all of a file or nothing, readable by its owner only."""
+    def read(self, name: str) -> dict[str, Any]:
+        """What was kept under that name; empty when nothing was."""
+        path = self.root / f"{name}.json"
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return kept
+
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        """Keep something under a name, all of it or nothing, readable by its owner only."""
+        path = self.root / f"{name}.json"
         new = path.with_suffix(f".{os.getpid()}.new")
         new.touch(mode=0o600)
         new.write_text(json.dumps(value))

@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,11 @@ def up(state: State, say: Say, options: Options | None = None) -> tuple[Running,
     with state.locked("control"):
         running = alive(state)
         if running:
+            # An `up` that was killed may have got as far as the daemon, but not to the profile.
+            profile.write(_profile(state, running, prerequisites.Found(**state.read("found"))))
             return running, True
         found = prerequisites.ensure(state.root, say)
+        state.write("found", asdict(found))
         _sweep(state)
         process = _spawn(state, found, options or Options())
         running = state.running()

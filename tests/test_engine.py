@@ -10,14 +10,16 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import docker
 import pytest
 
+import docker
 from cloud import engine
 from cloud.config import PACKAGE
 from cloud.errors import CloudError
@@ -79,9 +81,24 @@ def workspace(directory: Path, says: str) -> Path:
     return directory
 
 
-def build(source: Path, name: str, *, dockerfile: Path = TRAINER, bases: BaseImages | None = None) -> list[str]:
+def build(
+    source: Path,
+    name: str,
+    *,
+    dockerfile: Path = TRAINER,
+    bases: BaseImages | None = None,
+    say: engine.Say = lambda _: None,
+) -> list[str]:
     """Build a source for this machine; returns the lines that were said."""
     said: list[str] = []
+
+    def say_and_keep(line: str) -> None:
+        said.append(line)
+        say(line)
+
+    client = engine.connect()
+    if engine.has_image(client, name):
+        client.images.remove(name, force=True)
     with snapshot(source, dockerfile) as taken:
         engine.build(
             taken,
@@ -89,7 +106,7 @@ def build(source: Path, name: str, *, dockerfile: Path = TRAINER, bases: BaseIma
             builder_image=bases.builder if bases else "unused",
             runtime_image=bases.runtime if bases else "unused",
             platform="linux/amd64" if os.uname().machine == "x86_64" else "linux/arm64",
-            say=said.append,
+            say=say_and_keep,
         )
     return said
 
@@ -116,14 +133,36 @@ def test_the_binary_is_that_of_the_source_after_edits_and_back_again(
     words = source / "library/src/words.txt"
     for edit in ("second", "first"):
         words.write_text(edit)
-        # As after a checkout of an old version: older than everything that was compiled.
-        os.utime(words, (1_000_000_000, 1_000_000_000))
         assert trainer_says(source) == f"one {edit} a,b"
 
 
 def test_another_project_gets_its_own_binary(source: Path, tmp_path: Path, trainer_says: Callable[[Path], str]) -> None:
     other = workspace(tmp_path / "other", "two")
     assert [trainer_says(directory)[:3] for directory in (source, other, source)] == ["one", "two", "one"]
+
+
+def test_sources_built_at_once_get_their_own_binaries(
+    tmp_path: Path, home: Path, client: docker.DockerClient, bases: BaseImages, name: str
+) -> None:
+    sources = [workspace(tmp_path / says, f"{says} {uuid.uuid4()}") for says in ("one", "two", "three")]
+    pause = "std::thread::sleep(std::time::Duration::from_secs(4));"
+    (sources[0] / "trainer/build.rs").write_text(f"fn main() {{ {pause} }}\n")
+    names = [name.replace(":1", f":{number}") for number in range(3)]
+    compiling = threading.Event()
+
+    def say(line: str) -> None:
+        if "Compiling poker-solver-trainer" in line:
+            compiling.set()
+
+    with ThreadPoolExecutor() as pool:
+        builds = [pool.submit(build, sources[0], names[0], bases=bases, say=say)]
+        assert compiling.wait(60)
+        # Both of the others are sent now, and wait. So of each the files are older than the binary of the other.
+        builds += [pool.submit(build, *pair, bases=bases) for pair in zip(sources[1:], names[1:], strict=True)]
+        for result in builds:
+            result.result()
+    outputs = [client.containers.run(image, remove=True).decode().split()[0] for image in names]
+    assert outputs == ["one", "two", "three"]
 
 
 def test_a_build_that_fails_shows_its_last_lines_and_leaves_no_image(
@@ -158,8 +197,16 @@ def test_a_base_image_that_is_not_there_says_what_to_do(source: Path, name: str)
     assert "solver.builder_image" in str(error.value.fix)
 
 
+DOCKERIGNORES = {
+    "some": "# a comment\n\n  /README.md\n*.txt\n**/target\ntemp?\n*/temp*\ndocs\n!docs/keep.md\n!docs/in\n"
+    "one/*/three\n./with space/\n.hidden/**\nsub/../x\n!trainer/../library\n[a-c]*\n",
+    "all but": "*\n!Cargo.*\n!trainer\n!library/src\nlibrary/src/*.txt\n!docs/in/*.md\n",
+}
+
+
+@pytest.mark.parametrize("patterns", DOCKERIGNORES.values(), ids=DOCKERIGNORES.keys())
 def test_dockerignore_means_what_it_means_to_docker(
-    source: Path, client: docker.DockerClient, name: str, tmp_path: Path
+    source: Path, client: docker.DockerClient, name: str, tmp_path: Path, patterns: str
 ) -> None:
     paths = [
         *("README.md", "notes.txt", "sub/notes.txt", "sub/deep/notes.txt", "sub/deep/README.md"),
@@ -169,10 +216,7 @@ def test_dockerignore_means_what_it_means_to_docker(
     for path in paths:
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).touch()
-    (source / ".dockerignore").write_text(
-        "# a comment\n\n  /README.md\n*.txt\n**/target\ntemp?\n*/temp*\ndocs\n!docs/keep.md\n!docs/in\none/*/three\n"
-        "./with space/\n.hidden/**\nsub/../x\n!trainer/../library\n[a-c]*\n"
-    )
+    (source / ".dockerignore").write_text(patterns)
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text("FROM scratch\nCOPY . /\n")
     command = [*engine.build_command(), "--file", str(dockerfile), "--tag", name, str(source)]
@@ -181,7 +225,7 @@ def test_dockerignore_means_what_it_means_to_docker(
     build(source, name, dockerfile=dockerfile)
     by_us = files_of(client, name)
     assert by_us - {".solver-cloud.Dockerfile"} == by_docker
-    assert "docs/keep.md" in by_docker
+    assert "trainer/src/main.rs" in by_docker
     assert "target/a" not in by_docker
 
 
@@ -189,7 +233,7 @@ def files_of(client: docker.DockerClient, name: str) -> set[str]:
     """The files of an image, without those that a container always has."""
     container = client.containers.create(name, "none")
     try:
-        archive = io.BytesIO(b"".join(container.export()))
+        archive = io.BytesIO(b"".join(container.export()))  # type: ignore[arg-type]  # types-docker says str
     finally:
         container.remove()
     with tarfile.open(fileobj=archive) as tar:
@@ -202,9 +246,11 @@ def test_ctrl_c_ends_the_build(source: Path, bases: BaseImages, tmp_path: Path) 
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(f"FROM {bases.runtime}\nRUN echo started; sleep {marker}\n")
     program = f"""
+import signal
 from pathlib import Path
 from cloud import engine
 from cloud.image import snapshot
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with snapshot(Path({str(source)!r}), Path({str(dockerfile)!r})) as taken:
     engine.build(taken, "test-engine-never:1", builder_image="", runtime_image="", platform="linux/amd64", say=print)
 """
@@ -216,12 +262,15 @@ with snapshot(Path({str(source)!r}), Path({str(dockerfile)!r})) as taken:
         text=True,
         start_new_session=True,
     )
-    assert process.stdout
-    lines = iter(process.stdout.readline, "")
-    assert any(line.rstrip().endswith("started") and "RUN" not in line for line in lines)
-    assert running(marker)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=30)
+    try:
+        assert process.stdout
+        lines = iter(process.stdout.readline, "")
+        assert any(line.rstrip().endswith("started") and "RUN" not in line for line in lines)
+        assert running(marker)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in complaint
     deadline = time.monotonic() + 20
@@ -257,12 +306,8 @@ def test_the_sdk_follows_the_docker_context_as_the_command_does(
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     command = engine.build_command()[0]
     socket = tmp_path / "engine.sock"
-    subprocess.run(
-        [command, "context", "create", "elsewhere", "--docker", f"host=unix://{socket}"],
-        check=True,
-        capture_output=True,
-    )
-    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    for arguments in (["create", "elsewhere", "--docker", f"host=unix://{socket}"], ["use", "elsewhere"]):
+        subprocess.run([command, "context", *arguments], check=True, capture_output=True)
     with pytest.raises(CloudError, match="no Docker engine answers"):
         engine.connect()
     socket.symlink_to("/var/run/docker.sock")

@@ -39,7 +39,7 @@ keep() {
 
 find_spot_request() {
     [[ -n $INSTANCE && $MARKET != on-demand && -z $SPOT_REQUEST ]] || return 0
-    attempt "looking for the spot request" keep request describe SpotInstanceRequestId || return
+    attempt "looking for the spot request" keep request describe SpotInstanceRequestId || return 1
     SPOT_REQUEST=$(<"$WORK/request")
     [[ $SPOT_REQUEST == sir-* ]] || SPOT_REQUEST= # the CLI prints None for null
 }
@@ -67,9 +67,9 @@ own_launch() {
 
 # Prints the instance id; nothing if there is none yet.
 launch_owner() {
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/launches/$JOB_TOKEN" - 2>"$WORK/refusal" && return
+    call s3 cp --only-show-errors "s3://$JOB_BUCKET/launches/$JOB_TOKEN" - 2>"$WORK/refusal" && return 0
     local code=$?
-    [[ $(<"$WORK/refusal") == *@("(404)"|NoSuchKey)* ]] && return
+    [[ $(<"$WORK/refusal") == *@("(404)"|NoSuchKey)* ]] && return 0
     cat "$WORK/refusal" >&2
     return "$code"
 }

@@ -56,7 +56,7 @@ on_signal() {
     log "told to stop"
     if [[ -n $SAVING ]]; then
         TOLD=yes
-        return
+        return 0
     fi
     trap '' TERM INT HUP
     ((EPOCHSECONDS < JOB_DEADLINE)) || fail "max hours reached"
@@ -87,7 +87,7 @@ finish() {
     case $OUTCOME in
         down)
             rm -rf "$WORK"
-            exit
+            exit 0
             ;;
         complete) enter complete "done" ;;
         failed) record_failure ;;
@@ -99,7 +99,7 @@ finish() {
 
 # A failure must not keep another from being told: every attempt is made.
 record_failure() {
-    [[ -n $INSTANCE ]] || return
+    [[ -n $INSTANCE ]] || return 1
     if [[ $(inspect '{{.State.Running}}' 2>/dev/null) == true ]]; then
         stop_trainer
     fi

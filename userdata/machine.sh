@@ -25,11 +25,11 @@ open_log() {
 # to stop before they are, and only the script itself is told: it can still save the checkpoint. When memory runs out,
 # the trainer is to be killed, not this.
 detach() {
-    [[ -z ${SOLVER_DETACHED-} && -d $SYSTEMD ]] || return
+    [[ -z ${SOLVER_DETACHED-} && -d $SYSTEMD ]] || return 1
     attempt "going on as a unit of systemd" limited 30 systemd-run --no-block --collect --unit=solver-cloud \
         --setenv=SOLVER_DETACHED=1 --property=After=docker.service --property=After=network-online.target \
         --property=KillMode=mixed --property=TimeoutStopSec=150 --property=OOMScoreAdjust=-900 \
-        --property=StandardOutput=journal+console bash "$0" || return
+        --property=StandardOutput=journal+console bash "$0" || return 1
     trap - EXIT
     rm -rf "$WORK"
     exit 0
@@ -64,7 +64,7 @@ disable_ecs_agent() {
 }
 
 start_docker() {
-    docker_answers && return
+    docker_answers && return 0
     if command -v systemctl >/dev/null; then
         limited 120 systemctl start docker
     else

@@ -48,10 +48,11 @@ def update(output: Path, copy: Path, index: Path, trainer: Trainer) -> list[str]
             if known.get(path) == version(os.stat(source)) and target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            if trainer == "ended":
-                taken = link(source, target)
-            else:
-                taken = whole_copy(source, target, index.with_suffix(".partial"), quiet=trainer == "stopped")
+            taken = (
+                link(source, target)
+                if trainer == "ended"
+                else whole_copy(source, target, index.with_suffix(".partial"), quiet=trainer == "stopped")
+            )
         except FileNotFoundError:  # removed or renamed meanwhile
             continue
         if taken:

@@ -3,6 +3,8 @@
 # Constants, state, the log, and how a step runs: within a time limit, and with its last words as the reason if it fails.
 #
 # The files of this directory become one script, behind the assignments of one job (JOB_..., RECORD_PY, SNAPSHOT_PY).
+#
+# `return` and `exit` always name their status: within a trap, bash takes the one from before the trap otherwise.
 
 set -u -o pipefail
 # cloud-init and systemd give a script no HOME, which `docker login` wants, and no locale, which file names want.
@@ -67,7 +69,7 @@ retried() {
     local times=$1 try code
     shift
     for ((try = 1; ; try++)); do
-        "$@" && return
+        "$@" && return 0
         code=$?
         ((try < times)) || return "$code"
         pause $((try * 5))
@@ -102,7 +104,7 @@ last_words() {
     local line last="exit code $1"
     if (($1 == 124 || $1 == 137)); then # of `timeout`
         echo "timed out"
-        return
+        return 0
     fi
     while IFS=$'\r' read -r line; do
         [[ -z ${line// /} ]] || last=$line

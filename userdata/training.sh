@@ -13,7 +13,7 @@ inspect() {
 prepare_container() {
     if inspect '{{.Id}}' >/dev/null 2>&1; then
         log "the container is there already"
-        return
+        return 0
     fi
     enter starting "pulling image"
     step "pulling image" pull_image
@@ -38,7 +38,7 @@ log_in_and_pull() {
 
 fetch_config() {
     local path=$SOLVER_HOME/config/$JOB_CONFIG_NAME
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return
+    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return 1
     if [[ $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]]; then
         echo "its sha256 is not what was launched" >&2
         return 1
@@ -63,7 +63,7 @@ train() {
             due) ((EPOCHSECONDS < due)) || { start_sync && due=$JOB_DEADLINE; } ;;
             rebalance) [[ -n $SYNC ]] || due=$EPOCHSECONDS ;;
             synced) SYNC='' due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) ;;
-            ended) look_at_end && return ;;
+            ended) look_at_end && return 0 ;;
             interruption)
                 enter running stopping
                 save_for_next_boot
@@ -80,7 +80,8 @@ train() {
 # session: it goes on when somebody kills that.
 start_trainer() {
     local before until terminal=(limited 30 sudo -H -u "$JOB_LOGIN_USER" -- tmux)
-    before=$(inspect '{{.State.StartedAt}}')
+    step "looking at the container" keep before inspect '{{.State.StartedAt}}'
+    before=$(<"$WORK/before")
     "${terminal[@]}" kill-session -t =solver 2>/dev/null # of a trainer before an interruption that did not come
     step "starting the tmux session" "${terminal[@]}" new-session -d -s solver -x 200 -y 50 \
         "exec sudo docker start --attach --interactive solver" \; \
@@ -93,7 +94,7 @@ start_trainer() {
         if ((EPOCHSECONDS > until)) || ! "${terminal[@]}" has-session -t =solver 2>/dev/null; then
             [[ $(inspect '{{.State.StartedAt}}') != "$before" ]] ||
                 step "starting the trainer" limited "$DOCKER_LIMIT" docker start solver
-            return
+            return 0
         fi
         sleep 0.2
     done
@@ -115,7 +116,7 @@ watch_spot() {
     while sleep 5; do
         if imds meta-data/spot/instance-action 2>/dev/null; then
             echo interruption >&"$EVENTS"
-            return
+            return 0
         fi
         if [[ -z $rebalance ]] && imds meta-data/events/recommendations/rebalance 2>/dev/null; then
             rebalance=told

@@ -7,12 +7,15 @@ address of the AWS API in AWS_ENDPOINT (host:port). SIGTERM powers off, SIGINT r
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +29,7 @@ REBOOT = 64
 GRACE_SECONDS = 10
 """What processes have between SIGTERM and SIGKILL."""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LANG": "C.UTF-8"}
+HOUR = 3600
 SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 
 
@@ -51,6 +55,7 @@ def boot(endpoint: str) -> None:
     Path("/tmp").mkdir(exist_ok=True)
     Path("/tmp").chmod(0o1777)
     subprocess.run(["ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"], check=True)
+    Path("/run/docker.sock").symlink_to(SOCKETS / "docker.sock")
     host, _, port = endpoint.partition(":")
     forward(METADATA_ADDRESS, "80", "metadata.sock")
     forward(host, port, "aws.sock")
@@ -60,7 +65,7 @@ def boot(endpoint: str) -> None:
     cloud_init("init")
     Path("/run/sshd").mkdir(exist_ok=True)
     subprocess.run(["/usr/sbin/sshd"], check=True)  # returns once it listens
-    print("init: sshd listens", flush=True)
+    notify("READY=1")
     cloud_init("modules", "--mode=config")
     cloud_init("modules", "--mode=final")
 
@@ -71,23 +76,35 @@ def forward(address: str, port: str, name: str) -> None:
     subprocess.Popen(["socat", "-b", "65536", listen, f"UNIX-CONNECT:{SOCKETS / name}"])
 
 
+def notify(message: str) -> None:
+    """Tell the local cloud how far the boot is."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(SOCKETS / "notify.sock"))
+        door.sendall(message.encode())
+
+
 def cloud_init(*stage: str) -> None:
-    """Run one stage of cloud-init. It reports its failures itself; the boot goes on as it does with systemd."""
-    subprocess.run(["cloud-init", *stage], check=False)
+    """Run one stage of cloud-init, as the command of that name does, but with its modules loaded already.
+
+    It reports its failures itself; the boot goes on then, as it does with systemd.
+    """
+    from cloudinit.cmd.main import main as cloud_init_main
+
+    child = os.fork()
+    if child == 0:
+        sys.exit(cloud_init_main(["cloud-init", *stage]))
+    os.waitpid(child, 0)
 
 
 def wait_for_the_end() -> Mode:
     """Reap orphans until a signal or the schedule ends this boot."""
     scheduled: tuple[float, Mode] | None = None
     while True:
-        if scheduled is None:
-            received = signal.sigwaitinfo(SIGNALS)
-        else:
-            at, mode = scheduled
-            received = signal.sigtimedwait(SIGNALS, max(at - time.time(), 0))
-            if received is None:
-                return mode
-        match received.si_signo:
+        at, mode = scheduled or (math.inf, "poweroff")
+        received = signal.sigtimedwait(SIGNALS, min(max(at - time.time(), 0), HOUR))
+        if received is None and time.time() >= at:
+            return mode
+        match received and received.si_signo:
             case signal.SIGTERM:
                 return "poweroff"
             case signal.SIGINT:
@@ -109,12 +126,17 @@ def read_schedule() -> tuple[float, Mode] | None:
 def end_all_processes() -> None:
     """SIGTERM to all, time to end, SIGKILL to the rest; containers too, as a Docker engine does when it goes down."""
     until = time.monotonic() + GRACE_SECONDS
-    os.kill(-1, signal.SIGTERM)
+    signal_all(signal.SIGTERM)
     subprocess.Popen(["sh", "-c", f"docker ps --quiet | xargs --no-run-if-empty docker stop --time {GRACE_SECONDS}"])
     while reap() and (left := until - time.monotonic()) > 0:
         signal.sigtimedwait({signal.SIGCHLD}, left)
     if reap():
-        os.kill(-1, signal.SIGKILL)
+        signal_all(signal.SIGKILL)
+
+
+def signal_all(number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # there may be none
+        os.kill(-1, number)
 
 
 def reap() -> bool:

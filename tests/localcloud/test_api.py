@@ -84,6 +84,11 @@ def test_expired_credentials_are_refused_as_each_service_does(
     assert refused(cloud, service, call, arguments, session) == EXPIRED[service]
 
 
+def test_an_upload_is_refused_in_words_however_large_it_is(cloud: FakeCloud) -> None:
+    upload = {"Bucket": "any", "Key": "x", "Body": b"x" * 20_000_000}
+    assert refused(cloud, "s3", "put_object", upload, NOBODY) == UNKNOWN["s3"]
+
+
 def test_temporary_credentials_need_their_session_token(cloud: FakeCloud) -> None:
     session = {**assume(cloud), "aws_session_token": "another"}
     assert refused(cloud, "sts", "get_caller_identity", {}, session) == UNKNOWN["sts"]

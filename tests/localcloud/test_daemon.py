@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import docker
 import pytest
 
-from localcloud import prerequisites, profile, supervisor
+from localcloud import images, prerequisites, profile, supervisor
 from localcloud.errors import LocalCloudError
+from localcloud.labels import CLOUD
 from localcloud.state import State
+
+from .conftest import IMAGE, in_state
 
 FOUND = prerequisites.Found(
     ami="none", registry="docker-registry", builder_image="builder", runtime_image="runtime", stand_ins=True
@@ -111,6 +115,35 @@ def test_what_a_killed_daemon_leaves_is_cleaned_up(state: State) -> None:
     running, before = supervisor.up(state, say)
     assert not before
     assert answers(running.endpoint)
+
+
+def test_the_machines_of_a_killed_daemon_are_removed(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = docker.from_env()
+    real = prerequisites.Found(**{**vars(FOUND), "ami": images.instance_image(engine, say)})
+    monkeypatch.setattr(prerequisites, "ensure", lambda *_: real)
+    supervisor.up(state, say)
+    session = boto3.Session(profile_name="local")
+    ec2 = session.client("ec2")
+    ami = session.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"]
+    id = ec2.run_instances(ImageId=ami, InstanceType="c7i.large", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    in_state(ec2, id, "running")
+    mine = {"label": f"{CLOUD}={state.cloud}"}
+    assert len(engine.containers.list(filters=mine)) == 1
+    daemon = state.holder("daemon")
+    assert daemon
+    os.kill(daemon, signal.SIGKILL)
+    os.waitpid(daemon, 0)
+    supervisor.down(state, say)
+    assert engine.containers.list(all=True, filters=mine) == []
+    assert engine.volumes.list(filters=mine) == []
+
+
+def test_up_mends_a_profile_that_went_missing(state: State) -> None:
+    supervisor.up(state, say)
+    text = profile.path().read_text()
+    profile.path().unlink()
+    assert supervisor.up(state, say)[1]
+    assert profile.path().read_text() == text
 
 
 def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,140 @@
+"""What an instance may do with the host's Docker engine: whose containers it sees, and what its paths mean there."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from typing import TYPE_CHECKING, Any
+
+from .labels import INSTANCE, labels
+
+if TYPE_CHECKING:
+    import docker
+
+VAR_LIB = "/var/lib"
+"""The instance's directory that is a volume of its own."""
+NOT_ON_DISK = re.compile(r"/(var/)?(run|proc|sys|dev)(/|$)")
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):
+    """The engine's answer to what an instance must not, or cannot, do. status: of HTTP."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Scope:
+    """One instance as the engine has it.
+
+    network: the one its containers are put into. container: the one the instance is. volume: its /var/lib.
+    """
+
+    def __init__(
+        self, engine: docker.DockerClient, *, cloud: str, instance_id: str, network: str, container: str, volume: str
+    ) -> None:
+        self._engine = engine
+        self._network = network
+        self._container = container
+        self._volume = volume
+        self._prefix = f"{instance_id}-"
+        self._labels = labels(cloud, INSTANCE, instance_id)
+        self._label = f"{INSTANCE}={instance_id}"
+
+    def name(self, own: str) -> str:
+        """The name that a container or volume of the instance has on the host."""
+        return self._prefix + own.removeprefix("/")
+
+    def with_own_names(self, body: bytes) -> bytes:
+        """The engine's JSON about containers with the names their owner knows."""
+        return body.replace(f'"/{self._prefix}'.encode(), b'"/')
+
+    def filters(self, asked: str | None) -> str:
+        """A `filters` parameter that lets through the instance's containers only."""
+        filters: dict[str, dict[str, bool]] = {
+            key: dict.fromkeys(values, True) for key, values in json.loads(asked or "{}").items()
+        }
+        filters.setdefault("label", {})[self._label] = True
+        if "name" in filters:
+            filters["name"] = {re.sub(r"^\^/?", f"^/?{self._prefix}", name): True for name in filters["name"]}
+        return json.dumps(filters)
+
+    def container(self, name: str) -> str:
+        """The id of the instance's container with that name, id, or beginning of an id; Refused if there is none."""
+        import docker.errors
+
+        for candidate in [self.name(name)] + [name] * bool(re.fullmatch(r"[0-9a-f]{1,64}", name)):
+            try:
+                found = self._engine.api.inspect_container(candidate)
+            except docker.errors.NotFound:
+                continue
+            if (found["Config"]["Labels"] or {}).items() >= self._labels.items():
+                return str(found["Id"])
+        raise Refused(404, f"No such container: {name}")
+
+    def execution(self, id: str) -> None:
+        """Raises Refused unless that `docker exec` is in a container of the instance."""
+        import docker.errors
+
+        try:
+            self.container(self._engine.api.exec_inspect(id)["ContainerID"])
+        except docker.errors.NotFound:
+            raise Refused(404, f"No such exec instance: {id}") from None
+
+    def creation(self, asked: Json) -> Json:
+        """The body of a container's creation as the host's engine gets it; Refused for what has no equal there."""
+        host: Json = dict(asked.get("HostConfig") or {})
+        network = host.get("NetworkMode") or "default"
+        if host.get("Privileged"):
+            raise Refused(403, "privileged containers do not work on the local cloud's instances")
+        if network not in ("default", "bridge", "none"):
+            raise Refused(403, f"the network {network} does not exist on the local cloud's instances")
+        for key in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode"):
+            if host.get(key) == "host":
+                raise Refused(403, f"{key} host does not work on the local cloud's instances")
+        for key in ("VolumesFrom", "Links"):
+            if host.get(key):
+                raise Refused(403, f"{key} does not work on the local cloud's instances")
+        # As on an instance with a hop limit of 1, a container does not reach the metadata service. Nor can it be
+        # reached: a published port would be one of the host's.
+        host["NetworkMode"] = "none" if network == "none" else self._network
+        host["PortBindings"], host["PublishAllPorts"] = {}, False
+        host["Binds"] = [self._bind(bind) for bind in host.get("Binds") or []]
+        host["Mounts"] = [self._mount(mount) for mount in host.get("Mounts") or []]
+        return {
+            **asked,
+            "HostConfig": host,
+            "NetworkingConfig": {},
+            "Labels": {**(asked.get("Labels") or {}), **self._labels},
+        }
+
+    def _bind(self, bind: str) -> str:
+        source, colon, rest = bind.partition(":")
+        return f"{self._host_path(source) if source.startswith('/') else self._own_volume(source)}{colon}{rest}"
+
+    def _mount(self, mount: Json) -> Json:
+        match mount.get("Type"), mount.get("Source"):
+            case "bind", str(source):
+                return {**mount, "Source": self._host_path(source)}
+            case "volume", str(source) if source:
+                return {**mount, "Source": self._own_volume(source)}
+        return mount
+
+    def _own_volume(self, name: str) -> str:
+        """A named volume of the instance, marked so that it goes with the instance."""
+        self._engine.volumes.create(self.name(name), labels=self._labels)
+        return self.name(name)
+
+    def _host_path(self, source: str) -> str:
+        """Where on the host a path of the instance is; Refused where it is nowhere."""
+        path = posixpath.normpath(source)
+        if path == VAR_LIB or path.startswith(f"{VAR_LIB}/"):
+            mountpoint = self._engine.api.inspect_volume(self._volume)["Mountpoint"]
+            return str(mountpoint) + path.removeprefix(VAR_LIB)
+        merged = (self._engine.api.inspect_container(self._container)["GraphDriver"]["Data"] or {}).get("MergedDir")
+        if NOT_ON_DISK.match(path) or not merged:
+            raise Refused(400, f"the local cloud cannot mount {source} into a container; use a path below {VAR_LIB}")
+        return str(merged) + path

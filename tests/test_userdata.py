@@ -1,0 +1,123 @@
+"""The rendering of user data: what cloud-init finds in it, and what bash does."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import subprocess
+from dataclasses import replace
+from email import message_from_bytes
+
+import pytest
+
+from cloud import userdata
+from cloud.config import PACKAGE
+from cloud.errors import CloudError
+from cloud.userdata import UserData
+
+JOB = UserData(
+    token="0123456789abcdef0123456789abcdef",
+    bucket="solver-cloud-123456789012-us-east-1",
+    region="us-east-1",
+    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:abc",
+    registry="123456789012.dkr.ecr.us-east-1.amazonaws.com",
+    config_key="configs/beef/fast buckets.yaml",
+    config_name="fast buckets.yaml",
+    config_sha256="beef",
+    trainer=["train", "--config", "/solver/config/fast buckets.yaml", "--output", "/solver/output"],
+    asked={"market": "spot", "max_hours": 3.0},
+    launched_at=1795507200,
+    deadline=1795518000,
+    sync_seconds=60,
+    login_user="ec2-user",
+)
+ASSIGNMENTS = """\
+JOB_TOKEN=0123456789abcdef0123456789abcdef
+JOB_BUCKET=solver-cloud-123456789012-us-east-1
+JOB_REGION=us-east-1
+JOB_IMAGE=123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:abc
+JOB_REGISTRY=123456789012.dkr.ecr.us-east-1.amazonaws.com
+JOB_CONFIG_KEY='configs/beef/fast buckets.yaml'
+JOB_CONFIG_NAME='fast buckets.yaml'
+JOB_CONFIG_SHA256=beef
+JOB_ASKED='{"market": "spot", "max_hours": 3.0}'
+JOB_LAUNCHED_AT=1795507200
+JOB_DEADLINE=1795518000
+JOB_SYNC_SECONDS=60
+JOB_LOGIN_USER=ec2-user
+JOB_TRAINER=(train --config '/solver/config/fast buckets.yaml' --output /solver/output)
+RECORD_PY="""
+
+
+def unpacked(data: bytes) -> bytes:
+    """As cloud-init does: gzip is recognised by its first bytes."""
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+def assigned(job: UserData, *names: str) -> list[str]:
+    """What bash makes of the assignments."""
+    words = " ".join(f'"${{{name}[@]}}"' for name in names)
+    text = "\n".join([*userdata.assignments(job), f"printf '%s\\0' {words}"])
+    printed = subprocess.run(["bash", "-c", text], check=True, capture_output=True).stdout
+    return printed.decode("utf-8", "surrogateescape").removesuffix("\0").split("\0")
+
+
+def test_the_assignments_to_the_letter() -> None:
+    assert userdata.script(JOB).startswith("#!/bin/bash\n" + ASSIGNMENTS)
+
+
+def test_cloud_init_finds_its_config_and_one_script() -> None:
+    message = message_from_bytes(unpacked(userdata.render(JOB)))
+    assert message.get_content_type() == "multipart/mixed"
+    assert not message.defects
+    _, config, script = message.walk()
+    assert config.get_content_type() == "text/cloud-config"
+    assert config.get_payload() == "#cloud-config\ncloud_final_modules:\n- [scripts-user, always]\n"
+    assert script.get_content_type() == "text/x-shellscript"
+    assert script.get_payload() == userdata.script(JOB)
+
+
+def test_the_script_is_the_files_one_after_the_other_and_ends_with_main() -> None:
+    script = userdata.script(JOB)
+    for name in userdata.SCRIPTS:
+        body = (PACKAGE / "userdata" / name).read_text().split("\n", 2)[2]
+        assert body in script
+    assert script.endswith('\nmain "$@"\n')
+    assert "# shellcheck disable" not in script
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["it's", '$HOME `id` $(id) \\ "', "ünïcödé ♠", "line\nbreak", "tab\t", "*", "", "-n", "\udcfflatin", "a=b;c&d|e"],
+)
+def test_any_text_arrives_as_it_is(value: str) -> None:
+    job = replace(JOB, config_name=value, trainer=["train", value, "end"], asked={"output": value})
+    assert assigned(job, "JOB_CONFIG_NAME", "JOB_TRAINER") == [value, "train", value, "end"]
+    assert unpacked(userdata.render(job)).isascii()
+
+
+def test_the_programs_arrive_as_they_are() -> None:
+    names = ("record.py", "snapshot.py")
+    texts = [(PACKAGE / "userdata" / name).read_text() for name in names]
+    assert assigned(JOB, "RECORD_PY", "SNAPSHOT_PY") == texts
+
+
+def test_the_same_job_gives_the_same_bytes_within_what_ec2_takes() -> None:
+    first = userdata.render(JOB)
+    assert first == userdata.render(JOB)
+    assert len(first) <= 16384
+
+
+def test_what_fits_is_sent_as_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(_: UserData) -> str:
+        return "#!/bin/bash\n"
+
+    monkeypatch.setattr(userdata, "script", small)
+    assert userdata.render(JOB).startswith(b"Content-Type: multipart/mixed")
+
+
+def test_what_can_never_fit_is_refused() -> None:
+    noise = [hashlib.sha256(bytes([number])).hexdigest() for number in range(256)]
+    with pytest.raises(CloudError, match=r"user data has [\d,]+ bytes, and EC2 takes 16,384"):
+        userdata.render(replace(JOB, trainer=noise))

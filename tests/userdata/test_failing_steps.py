@@ -1,0 +1,207 @@
+"""Every command that the script runs fails in turn, and some hang: the machine always shuts down and says why."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from .machine import JOB, Machine
+
+TRAINER = 'until grep -q "s3 sync .*/logs" "$FAKES/calls"; do sleep 0.05; done'
+"""Ends once the first sync is over."""
+
+NEEDED = {
+    "curl */instance-life-cycle": "asking for the market: curl: it went wrong",
+    "aws ec2 describe-instances *SpotInstanceRequestId*": "looking for the spot request: aws: it went wrong",
+    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: aws: it went wrong",
+    "aws s3 cp * WORK/owner *": "taking this launch: aws: it went wrong",
+    "aws s3 cp * WORK/ssh-host-keys *": "publishing the ssh host keys: aws: it went wrong",
+    "python3 record starting *": "writing the record: python3: it went wrong",
+    "docker version *": "starting Docker: docker: it went wrong",
+    "aws ecr get-login-password": "pulling image: aws: it went wrong",
+    "docker login *": "pulling image: docker: it went wrong",
+    "docker pull *": "pulling image: docker: it went wrong",
+    "aws s3 cp * s3://*/configs/* *": "fetching config: aws: it went wrong",
+    "aws s3 cp * s3://*/config/*": "fetching config: aws: it went wrong",
+    "docker create *": "creating the container: docker: it went wrong",
+    "docker container inspect *.StartedAt*": "looking at the container: docker: it went wrong",
+    "tmux new-session *": "starting the tmux session: tmux: it went wrong",
+    "sudo -H -u ec2-user -- tmux *": "starting the tmux session: sudo: it went wrong",
+    "docker start *": "starting the trainer: docker: it went wrong",
+    "docker container inspect *Running*ExitCode*": "Docker no longer answers",
+    "python3 snapshot * ended": "finishing the bundle: python3: it went wrong",
+    "aws s3 sync */bundle": "uploading the bundle: aws: it went wrong",
+    "python3 record complete *": "writing the record: python3: it went wrong",
+}
+"""Steps that a job cannot do without, with the reason that its record gives."""
+
+TOLERATED = (
+    "shutdown -h +MINUTES",
+    "aws ec2 create-tags *",
+    "python3 record running *",
+    "systemctl cat ecs.service",
+    "docker container inspect *.Id*",
+    "docker image inspect *",
+    "tmux kill-session *",
+    "sudo docker start *",
+    "docker start --attach *",
+    "docker wait *",
+    "curl */spot/instance-action",
+    "curl */recommendations/rebalance",
+    "python3 snapshot * running",
+    "aws s3 sync */output",
+    "docker logs *",
+    "aws s3 sync */logs",
+    "aws ec2 cancel-spot-instance-requests *",
+    "shutdown -h now",
+)
+"""Steps whose failure costs no job that goes well otherwise."""
+
+SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws s3 cp *WORK/job.json *", "aws *")
+"""Steps without which nothing can be said in the record."""
+
+
+def ended(machine: Machine) -> bool:
+    """Whether the last thing the script did was to end the machine."""
+    return machine.calls[-1] in ("shutdown -h now", f"aws ec2 terminate-instances --instance-ids {JOB}")
+
+
+def test_every_step_of_the_job_is_made_to_fail_below(machine: Machine) -> None:
+    """A step that is new needs a line in one of the tables."""
+    machine.write("trainer", TRAINER)
+    machine.boot()
+    known = (*NEEDED, *TOLERATED, *SPEECHLESS[:-1], "tmux has-session *")
+    assert [call for call in machine.calls if not any(fnmatchcase(call, pattern) for pattern in known)] == []
+
+
+@pytest.mark.parametrize("step", NEEDED)
+def test_a_step_that_is_needed_fails_and_the_record_says_why(machine: Machine, step: str) -> None:
+    machine.write("trainer", TRAINER)
+    machine.write("fail", step)
+    machine.boot()
+    assert machine.record is not None
+    assert (machine.record["status"], machine.record["reason"]) == ("failed", NEEDED[step])
+    assert machine.record["ended_at"]
+    assert machine.tags["status"] == "failed"
+    assert machine.tags["phase"] == machine.record["phase"] != "done"
+    assert "failed while" in machine.stored("logs/boot.log")
+    assert machine.called("aws ec2 cancel-spot-instance-requests") or "describe-instances" in step
+    assert ended(machine)
+
+
+@pytest.mark.parametrize("step", TOLERATED)
+def test_a_step_that_is_not_needed_fails_and_the_job_completes(machine: Machine, step: str) -> None:
+    machine.write("trainer", TRAINER)
+    machine.write("fail", step)
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
+    assert [call for call in machine.calls if fnmatchcase(call, step)], "the step was not reached"
+    assert ended(machine)
+
+
+@pytest.mark.parametrize("step", SPEECHLESS)
+def test_a_machine_that_cannot_say_anything_shuts_down(machine: Machine, step: str) -> None:
+    machine.write("fail", step)
+    machine.boot()
+    assert machine.record is None
+    assert ended(machine)
+
+
+def test_without_a_record_the_tag_tells_of_the_failure(machine: Machine) -> None:
+    machine.write("fail", "aws s3 *")
+    machine.boot()
+    assert machine.tags == {"status": "failed", "phase": "booting"}
+    assert ended(machine)
+
+
+@pytest.mark.parametrize("missing", ["docker", "tmux"])
+def test_what_cannot_be_installed_is_named(tmp_path: Path, missing: str) -> None:
+    machine = Machine(tmp_path, without=("apt-get", "yum", missing))
+    machine.write("fail", "dnf *")
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["reason"] == f"installing {missing}: dnf: it went wrong"
+    assert machine.tags == machine.tags | {"status": "failed", "phase": "installing"}
+    assert ended(machine)
+
+
+def test_without_the_aws_cli_there_is_nothing_but_the_shutdown(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, without=("apt-get", "yum", "aws"))
+    machine.write("fail", "dnf *")
+    machine.boot()
+    assert machine.calls[-1] == "shutdown -h now"
+
+
+def test_a_config_that_is_not_the_one_launched_is_refused(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, config_sha256="0" * 64).boot()
+    assert machine.record is not None
+    assert machine.record["reason"] == "fetching config: its sha256 is not what was launched"
+
+
+def test_a_trainer_that_is_not_in_the_image_is_named(machine: Machine) -> None:
+    machine.write("no-such-program")
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["reason"].startswith('starting the trainer: Error response from daemon: exec: "poker-solver')
+    assert ended(machine)
+
+
+def test_a_trainer_that_takes_its_time_to_start_is_started_once(machine: Machine) -> None:
+    machine.write("trainer", "echo run >>runs; sleep 1")
+    machine.write("slow-start")
+    machine.write("fail", "tmux has-session *")
+    machine.boot()
+    assert machine.stored("bundle/runs") == "run\n"
+
+
+def test_a_machine_that_shutdown_does_not_end_is_terminated(machine: Machine) -> None:
+    machine.write("immortal")
+    machine.boot()
+    assert machine.calls[-2:] == ["shutdown -h now", f"aws ec2 terminate-instances --instance-ids {JOB}"]
+
+
+def test_a_disk_that_takes_nothing_keeps_no_job_from_ending_well(machine: Machine) -> None:
+    """Neither log nor state can be written, for a file is where their directories ought to be."""
+    machine.write("home/logs")
+    machine.write("home/state")
+    machine.write("trainer", "exit 1")
+    machine.boot()
+    assert machine.record is not None
+    assert (machine.record["status"], machine.record["reason"]) == ("failed", "trainer exited with 1")
+    assert ended(machine)
+
+
+HANGING = {
+    "curl */instance-life-cycle": "asking for the market: timed out",
+    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: timed out",
+    "docker pull *": "pulling image: timed out",
+    "docker create *": "creating the container: timed out",
+    "tmux new-session *": "starting the tmux session: timed out",
+    "aws s3 sync */bundle": "uploading the bundle: timed out",
+    "python3 record complete *": "writing the record: timed out",
+    "docker start *": "starting the trainer: timed out",
+}
+
+
+@pytest.mark.parametrize("step", HANGING)
+def test_a_step_that_hangs_is_ended(machine: Machine, step: str) -> None:
+    machine.write("trainer", TRAINER)
+    machine.write("hang", step)
+    machine.boot(SOLVER_PATIENCE="2")
+    assert machine.record is not None
+    assert (machine.record["status"], machine.record["reason"]) == ("failed", HANGING[step])
+    assert ended(machine)
+
+
+@pytest.mark.parametrize("step", ["aws s3 sync */output", "aws ec2 create-tags *training", "shutdown -h now"])
+def test_a_hanging_step_that_is_not_needed_does_not_keep_the_machine(machine: Machine, step: str) -> None:
+    machine.write("trainer", TRAINER)
+    machine.write("metadata/instance-life-cycle", "on-demand")
+    machine.write("hang", step)
+    machine.boot(SOLVER_PATIENCE="2")
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
+    assert ended(machine)

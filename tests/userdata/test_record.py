@@ -1,0 +1,84 @@
+"""record.py, run as the instance runs it: job.json as the launcher's side reads it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud.config import PACKAGE
+from cloud.records import File, Record
+
+USERDATA = PACKAGE / "userdata"
+ASKED = {"instance_type": "c7i.4xlarge", "market": "spot", "output": "~/models/ünï", "max_hours": 3.0}
+
+
+def record(**options: str | bool) -> str:
+    """What record.py prints."""
+    given: dict[str, str | bool] = {
+        "job": "i-0aaaaaaa",
+        "status": "running",
+        "phase": "training",
+        "reason": "",
+        "exit-code": "",
+        "asked": json.dumps(ASKED),
+        "launched-at": "1795507200",
+        "started-at": "",
+        **options,
+    }
+    words: list[str] = []
+    for name, value in given.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    program = (USERDATA / "record.py").read_text()
+    return subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_job_that_runs() -> None:
+    assert json.loads(record()) == {
+        "version": 1,
+        "job": "i-0aaaaaaa",
+        "status": "running",
+        "phase": "training",
+        "reason": "",
+        "exit_code": None,
+        "launched_at": "2026-11-24T08:00:00Z",
+        "started_at": None,
+        "ended_at": None,
+        "asked": ASKED,
+    }
+
+
+def test_the_launchers_side_reads_what_the_instance_writes(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/a.csv").write_bytes(b"1,2\n")
+    (tmp_path / "strategy.csv").write_bytes(b"")
+    options: dict[str, Any] = {"exit-code": "0", "started-at": "1795507260", "ended": True, "bundle": str(tmp_path)}
+    before = datetime.now(UTC).replace(microsecond=0)
+    read = Record.parse(record(status="complete", phase="done", **options))
+    assert read.status == "complete"
+    assert read.exit_code == 0
+    assert read.asked == ASKED
+    assert read.started_at == datetime(2026, 11, 24, 8, 1, tzinfo=UTC)
+    assert read.ended_at is not None
+    assert before <= read.ended_at <= datetime.now(UTC)
+    assert read.bundle == (
+        File("strategy.csv", 0, hashlib.sha256(b"").hexdigest()),
+        File("tables/a.csv", 4, hashlib.sha256(b"1,2\n").hexdigest()),
+    )
+
+
+def test_a_reason_is_kept_to_the_letter() -> None:
+    reason = 'pulling image: "no such host": \\n ünï'
+    assert Record.parse(record(status="failed", reason=reason)).reason == reason
+
+
+@pytest.mark.parametrize("name", ["record.py", "snapshot.py"])
+def test_the_python_of_amazon_linux_2023_understands_it(name: str) -> None:
+    ast.parse((USERDATA / name).read_text(), feature_version=(3, 9))
