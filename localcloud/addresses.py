@@ -10,9 +10,8 @@ from .errors import LocalCloudError
 from .labels import ADDRESS
 
 if TYPE_CHECKING:
-    from docker.models.containers import Container
-
     import docker
+    from docker.models.containers import Container
 
 POOL = tuple(f"127.0.77.{number}" for number in range(1, 255))
 

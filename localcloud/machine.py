@@ -20,9 +20,8 @@ from .metadata import Metadata, host_name
 from .unix_sockets import Door, forward_to
 
 if TYPE_CHECKING:
-    from docker.models.containers import Container
-
     import docker
+    from docker.models.containers import Container
 
 SSH_PORT = 22
 READY_SECONDS = 60

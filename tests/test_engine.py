@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import docker
 import pytest
 
-import docker
 from cloud import engine
 from cloud.config import PACKAGE
 from cloud.errors import CloudError

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from cloud.registry import Image
 
 from cloud import launch, machine, records
 from cloud.aws import Aws
 from cloud.config import TrainerConfig
 from cloud.errors import CloudError, UsageError
 from cloud.machine import Machine
+from cloud.registry import Image
 
 MACHINE = Machine("c7i.4xlarge", "x86_64", "ami-1", "/dev/xvda", 30, "sg-1")
 CONFIG = TrainerConfig(Path("fast_buckets.yaml"), b"seed: 1\n")

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
-import docker
 from cloud import engine, registry
 from cloud.aws import Aws
 from cloud.config import Settings

@@ -121,9 +121,7 @@ class Cloud:
         }
         spec = MachineSpec(**{**values, **changes})
         address = self.machines.boot(spec)
-        return Instance(
-            spec, address, self._engine.containers.get(f"{self.name}-{spec.instance_id}"), self.key
-        )
+        return Instance(spec, address, self._engine.containers.get(f"{self.name}-{spec.instance_id}"), self.key)
 
     def close(self) -> None:
         self.machines.close()

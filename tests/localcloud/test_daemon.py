@@ -127,7 +127,7 @@ def test_the_machines_of_a_killed_daemon_are_removed(state: State, monkeypatch: 
     ami = session.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"]
     id = ec2.run_instances(ImageId=ami, InstanceType="c7i.large", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     in_state(ec2, id, "running")
-    mine = {"label": f"{CLOUD}={state.cloud}"}
+    mine: Any = {"label": f"{CLOUD}={state.cloud}"}
     assert len(engine.containers.list(filters=mine)) == 1
     daemon = state.holder("daemon")
     assert daemon

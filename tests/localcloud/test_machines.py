@@ -148,7 +148,7 @@ def test_a_container_dies_with_a_stopped_instance_and_stays_on_its_disk(
     real_cloud: Cloud, engine: Any, runtime_image: str
 ) -> None:
     instance = real_cloud.boot()
-    command = "trap \"echo terminated > /out/ended; exit\" TERM; echo > /out/started x; sleep 600 & wait"
+    command = 'trap "echo terminated > /out/ended; exit" TERM; echo > /out/started x; sleep 600 & wait'
     instance.run(f"docker run --detach --name solver --volume /var/lib/job:/out {runtime_image} bash -c '{command}'")
     instance.wait_for("/var/lib/job/started")
     real_cloud.machines.stop(instance.id)
@@ -161,8 +161,8 @@ def test_a_container_dies_with_a_stopped_instance_and_stays_on_its_disk(
     real_cloud.machines.terminate(instance.id)
 
 
-def test_what_does_not_boot_leaves_nothing(tmp_path: Path, engine: Any, runtime_image: str) -> None:
-    cloud = Cloud(tmp_path / "machines", engine, runtime_image, key=KEY_OF_NOBODY)
+def test_what_does_not_boot_leaves_nothing(tmp_path: Path, engine: Any, real_cloud: Cloud, runtime_image: str) -> None:
+    cloud = Cloud(tmp_path / "machines", engine, runtime_image, real_cloud.key)
     with pytest.raises(LocalCloudError, match="does not boot"):
         cloud.boot(instance_id="i-0123456789abcdef0")
     assert engine.containers.list(all=True, filters={"label": f"solver-cloud.local={cloud.name}"}) == []
@@ -170,7 +170,9 @@ def test_what_does_not_boot_leaves_nothing(tmp_path: Path, engine: Any, runtime_
     cloud.close()
 
 
-def test_two_clouds_have_different_addresses(tmp_path: Path, engine: Any, real_cloud: Cloud, instance: Instance) -> None:
+def test_two_clouds_have_different_addresses(
+    tmp_path: Path, engine: Any, real_cloud: Cloud, instance: Instance
+) -> None:
     other = Cloud(tmp_path / "machines", engine, instance.container.image.id, real_cloud.key)
     beside = other.boot()
     assert beside.address != instance.address
