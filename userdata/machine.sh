@@ -82,12 +82,24 @@ machine_is_stopping() {
     [[ ! -d $SYSTEMD ]] || [[ $(limited 10 systemctl is-system-running) == stopping ]]
 }
 
-# InstanceInitiatedShutdownBehavior makes this the end of the instance. Where `shutdown` does not do it, EC2 is asked.
+# A shutdown terminates an on-demand instance (InstanceInitiatedShutdownBehavior); a spot instance whose request stops it
+# on interruption can only be stopped by it, and its disk would go on costing. So that one asks EC2 for its end first.
+# Either way the other follows: the machine ends without EC2's answer, too.
 power_off() {
     trap - TERM INT HUP
     rm -rf "$WORK"
-    log "shutting down"
-    limited 30 shutdown -h now && pause "$POWER_OFF_PATIENCE"
-    log "still here: asking EC2 to terminate $INSTANCE"
+    if [[ -n $INSTANCE && $MARKET != on-demand ]]; then
+        terminate_self && pause "$POWER_OFF_PATIENCE"
+        log "shutting down"
+        limited 30 shutdown -h now
+    else
+        log "shutting down"
+        limited 30 shutdown -h now && pause "$POWER_OFF_PATIENCE"
+        terminate_self
+    fi
+}
+
+terminate_self() {
+    log "asking EC2 to terminate $INSTANCE"
     call ec2 terminate-instances --instance-ids "$INSTANCE"
 }

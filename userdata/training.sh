@@ -102,11 +102,16 @@ start_trainer() {
 
 watch() {
     WATCHERS=()
-    { docker wait solver >/dev/null; echo ended >&"$EVENTS"; } &
+    watch_trainer &
     WATCHERS+=($!)
     [[ $MARKET == spot ]] || return 0
     watch_spot &
     WATCHERS+=($!)
+}
+
+watch_trainer() {
+    docker wait solver >/dev/null
+    echo ended >&"$EVENTS"
 }
 
 # EC2 recommends to look every 5 seconds:
@@ -135,9 +140,9 @@ look_at_end() {
     local state
     state=$(retried 5 inspect '{{.State.Running}} {{.State.ExitCode}}') || fail "Docker no longer answers"
     if [[ $state == true* ]]; then # it was `docker wait` that ended
-        unwatch
         pause 5
-        watch
+        watch_trainer &
+        WATCHERS+=($!)
         return 1
     fi
     EXIT_CODE=${state#* }

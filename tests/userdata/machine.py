@@ -32,6 +32,8 @@ JOB = "i-0aaaaaaaaaaaaaaaa"
 BUCKET = "solver-cloud-123456789012-us-east-1"
 TOKEN = "0123456789abcdef0123456789abcdef"
 CONFIG = b"game: leduc\n"
+TERMINATION = f"aws ec2 terminate-instances --instance-ids {JOB}"
+"""The last call of a spot instance: a shutdown would only stop it."""
 COMPLETE = f"""
 echo model >strategy.csv
 mkdir tables

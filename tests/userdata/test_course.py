@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from .machine import BUCKET, JOB, TOKEN, Machine, training
+from .machine import BUCKET, JOB, TERMINATION, TOKEN, Machine, training
 
 S3 = f"s3://{BUCKET}/jobs/{JOB}"
 
@@ -36,7 +36,7 @@ def test_the_timer_comes_first_and_the_end_in_its_order(machine: Machine) -> Non
         "python3 record complete done with the bundle",
         f"aws ec2 create-tags --resources {JOB} --tags Key=solver:status,Value=complete Key=solver:phase,Value=done",
         "aws ec2 cancel-spot-instance-requests --spot-instance-request-ids sir-0bbbbbbb",
-        "shutdown -h now",
+        TERMINATION,
     )
     assert order == sorted(order)
     assert order[0] == 0
@@ -106,6 +106,7 @@ def test_an_on_demand_job_asks_for_no_spot_request(machine: Machine) -> None:
     machine.boot()
     assert machine.tags["status"] == "complete"
     assert not [call for call in machine.calls if "spot" in call.lower()]
+    assert machine.calls[-1] == "shutdown -h now"
 
 
 def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_with_systemd_the_job_goes_on_as_a_unit_of_its_own(machine: Machine) -> 
     """cloud-init, and whatever waits for it, is not kept until the training is over."""
     (machine.root / "systemd").mkdir()
     assert machine.start().wait(10) == 0
-    machine.until_called("shutdown -h now")
+    machine.until_called(TERMINATION)
     assert machine.calls[0] == "shutdown -h +MINUTES"
     assert machine.calls[1].startswith("systemd-run --no-block --collect --unit=solver-cloud")
     assert machine.tags["status"] == "complete"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import BUCKET, JOB, TOKEN, Machine, training
+from .machine import BUCKET, JOB, TERMINATION, TOKEN, Machine, training
 
 UNTIL_STOPPED = """
 echo $((runs = $(cat runs 2>/dev/null || echo 0) + 1)) >runs
@@ -43,7 +43,7 @@ def test_a_trainer_that_fails_leaves_its_output_and_the_reason(machine: Machine,
     assert machine.listed("bundle") == []
     assert machine.calls[-2:] == [
         "aws ec2 cancel-spot-instance-requests --spot-instance-request-ids sir-0bbbbbbb",
-        "shutdown -h now",
+        TERMINATION,
     ]
 
 
@@ -54,7 +54,7 @@ def test_after_the_deadline_nothing_is_started(tmp_path: Path) -> None:
     assert machine.record is not None
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "max hours reached")
     assert not machine.called("docker pull")
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.calls[-1] == TERMINATION
 
 
 def test_at_the_deadline_the_trainer_is_stopped_and_its_checkpoint_saved(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_at_the_deadline_the_trainer_is_stopped_and_its_checkpoint_saved(tmp_pat
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "max hours reached")
     assert machine.record["exit_code"] == 143
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.calls[-1] == TERMINATION
 
 
 def test_a_launch_of_another_instance_is_left_alone(machine: Machine) -> None:
@@ -77,7 +77,7 @@ def test_a_launch_of_another_instance_is_left_alone(machine: Machine) -> None:
     assert not machine.called("docker")
     assert machine.calls[-2:] == [
         "aws ec2 cancel-spot-instance-requests --spot-instance-request-ids sir-0bbbbbbb",
-        "shutdown -h now",
+        TERMINATION,
     ]
 
 
@@ -101,6 +101,7 @@ def test_a_spot_notice_saves_everything_and_ends_nothing(machine: Machine) -> No
     assert machine.record["exit_code"] is None
     assert not machine.called("aws ec2 cancel-spot-instance-requests")
     assert not machine.called("shutdown -h now")
+    assert not machine.called("aws ec2 terminate-instances")
 
 
 def test_the_next_boot_goes_on_from_the_disk(machine: Machine) -> None:
@@ -176,7 +177,7 @@ def test_a_script_that_is_killed_on_a_machine_that_goes_on_fails_the_job(machine
     assert machine.record is not None
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "the job's script was told to stop")
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.calls[-1] == TERMINATION
 
 
 def test_a_trainer_that_a_stopping_machine_ends_first_has_not_failed(machine: Machine) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from .machine import JOB, Machine
+from .machine import TERMINATION, Machine
 
 TRAINER = 'until grep -q "s3 sync .*/logs" "$FAKES/calls"; do sleep 0.05; done'
 """Ends once the first sync is over."""
+
+WATCHED_TRAINER = f'{TRAINER}; until grep -q recommendations/rebalance "$FAKES/calls"; do sleep 0.05; done'
+"""Ends once the metadata service has been asked for everything, too."""
 
 NEEDED = {
     "curl */instance-life-cycle": "asking for the market: curl: it went wrong",
@@ -55,7 +58,7 @@ TOLERATED = (
     "docker logs *",
     "aws s3 sync */logs",
     "aws ec2 cancel-spot-instance-requests *",
-    "shutdown -h now",
+    "aws ec2 terminate-instances *",
 )
 """Steps whose failure costs no job that goes well otherwise."""
 
@@ -65,12 +68,12 @@ SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws s3 cp *WORK/job.jso
 
 def ended(machine: Machine) -> bool:
     """Whether the last thing the script did was to end the machine."""
-    return machine.calls[-1] in ("shutdown -h now", f"aws ec2 terminate-instances --instance-ids {JOB}")
+    return machine.calls[-1] in ("shutdown -h now", TERMINATION)
 
 
 def test_every_step_of_the_job_is_made_to_fail_below(machine: Machine) -> None:
     """A step that is new needs a line in one of the tables."""
-    machine.write("trainer", TRAINER)
+    machine.write("trainer", WATCHED_TRAINER)
     machine.boot()
     known = (*NEEDED, *TOLERATED, *SPEECHLESS[:-1], "tmux has-session *")
     assert [call for call in machine.calls if not any(fnmatchcase(call, pattern) for pattern in known)] == []
@@ -93,7 +96,7 @@ def test_a_step_that_is_needed_fails_and_the_record_says_why(machine: Machine, s
 
 @pytest.mark.parametrize("step", TOLERATED)
 def test_a_step_that_is_not_needed_fails_and_the_job_completes(machine: Machine, step: str) -> None:
-    machine.write("trainer", TRAINER)
+    machine.write("trainer", WATCHED_TRAINER)
     machine.write("fail", step)
     machine.boot()
     assert machine.record is not None
@@ -157,10 +160,15 @@ def test_a_trainer_that_takes_its_time_to_start_is_started_once(machine: Machine
     assert machine.stored("bundle/runs") == "run\n"
 
 
-def test_a_machine_that_shutdown_does_not_end_is_terminated(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("market", "calls"),
+    [("on-demand", ["shutdown -h now", TERMINATION]), ("spot", [TERMINATION, "shutdown -h now"])],
+)
+def test_a_machine_that_does_not_end_is_ended_the_other_way(machine: Machine, market: str, calls: list[str]) -> None:
+    machine.write("metadata/instance-life-cycle", market)
     machine.write("immortal")
     machine.boot()
-    assert machine.calls[-2:] == ["shutdown -h now", f"aws ec2 terminate-instances --instance-ids {JOB}"]
+    assert machine.calls[-2:] == calls
 
 
 def test_a_disk_that_takes_nothing_keeps_no_job_from_ending_well(machine: Machine) -> None:
