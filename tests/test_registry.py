@@ -18,14 +18,14 @@ from cloud.config import Settings
 from cloud.errors import CloudError
 from cloud.image import Snapshot, snapshot
 from cloud.registry import Image, ensure_image
-from tests.localcloud.conftest import FakeCloud
+from tests.localcloud.conftest import FakeCloud, find_registry
 
 PLATFORM = "linux/amd64"
 
 
 @pytest.fixture(scope="module")
 def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCloud]:
-    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"))
+    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"), find_registry())
     cloud.start()
     yield cloud
     cloud.stop()

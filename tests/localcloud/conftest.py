@@ -1,4 +1,4 @@
-"""A local cloud in a process of its own, with machines that exist in name only, and clients of it."""
+"""A local cloud in a process of its own, with machines that exist in name only, and real machines by themselves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import docker
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from localcloud import images, prerequisites
 from localcloud.state import Running, State
+
+from .real_machines import Cloud as RealCloud
+from .real_machines import Instance, Key
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
@@ -26,14 +33,15 @@ IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
 class FakeCloud:
     """The daemon of fake_daemon.py."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, registry: str) -> None:
         self.state = State(root)
+        self.registry_program = registry
         self.running: Running | None = None
 
     def start(self, *arguments: str) -> None:
         read, write = os.pipe()
         options = ["--state", str(self.state.root), "--ami", "none", "--ready-fd", str(write)]
-        options += ["--registry", "docker-registry"]
+        options += ["--registry", self.registry_program]
         with (self.state.root / "daemon.log").open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.localcloud.fake_daemon", *options, *arguments],
@@ -79,9 +87,20 @@ class FakeCloud:
         return [line[0] for line in lines if len(line) > 1 and line[1] == instance]
 
 
+def find_registry() -> str:
+    """Debian's docker-registry, which need not be installed: it is unpacked into the user's own state directory."""
+    program = prerequisites.registry(docker.from_env(), State.default().root, print)
+    return program or pytest.fail("these tests need Debian's docker-registry, and only the image registry:2 is here")
+
+
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCloud]:
-    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"))
+def registry_program() -> str:
+    return find_registry()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, registry_program: str) -> Iterator[FakeCloud]:
+    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"), registry_program)
     cloud.start("--relaunch-seconds", "0.3")
     yield cloud
     cloud.stop()
@@ -117,6 +136,41 @@ def instance_profile(cloud: FakeCloud) -> str:
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def engine() -> Any:
+    return docker.from_env()
+
+
+@pytest.fixture(scope="session")
+def runtime_image(engine: Any) -> str:
+    return images.base_images(engine, print).runtime
+
+
+@pytest.fixture(scope="session")
+def instance_image(engine: Any) -> str:
+    return images.instance_image(engine, print)
+
+
+@pytest.fixture(scope="session")
+def real_cloud(tmp_path_factory: pytest.TempPathFactory, engine: Any, instance_image: str) -> Iterator[RealCloud]:
+    """A cloud whose machines are real."""
+    directory = tmp_path_factory.mktemp("a-state-directory-whose-path-is-longer-than-a-socket-address-may-be" * 2)
+    private = Ed25519PrivateKey.generate()
+    path = directory / "key"
+    path.touch(mode=0o600)
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    cloud = RealCloud(directory / "machines", engine, instance_image, Key(path, line))
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture(scope="session")
+def instance(real_cloud: RealCloud) -> Instance:
+    """One running instance, for tests that leave it as it is."""
+    return real_cloud.boot("#!/bin/bash\necho ran > /var/lib/user-data\nenv > /var/lib/environment\n")
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10) -> Any:

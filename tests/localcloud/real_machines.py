@@ -7,18 +7,11 @@ import queue
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import docker
-import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
-from localcloud import images
 from localcloud.machines import Machines, MachineSpec
 
 WAIT_SECONDS = 20
@@ -137,38 +130,3 @@ class Cloud:
             "Token": "session-token",
             "Expiration": expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-
-
-@pytest.fixture(scope="session")
-def engine() -> Any:
-    return docker.from_env()
-
-
-@pytest.fixture(scope="session")
-def runtime_image(engine: Any) -> str:
-    return images.base_images(engine, print).runtime
-
-
-@pytest.fixture(scope="session")
-def instance_image(engine: Any) -> str:
-    return images.instance_image(engine, print)
-
-
-@pytest.fixture(scope="session")
-def real_cloud(tmp_path_factory: pytest.TempPathFactory, engine: Any, instance_image: str) -> Iterator[Cloud]:
-    """A cloud whose machines are real."""
-    directory = tmp_path_factory.mktemp("a-state-directory-whose-path-is-longer-than-a-socket-address-may-be" * 2)
-    private = Ed25519PrivateKey.generate()
-    path = directory / "key"
-    path.touch(mode=0o600)
-    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    cloud = Cloud(directory / "machines", engine, instance_image, Key(path, line))
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture(scope="session")
-def instance(real_cloud: Cloud) -> Instance:
-    """One running instance, for tests that leave it as it is."""
-    return real_cloud.boot("#!/bin/bash\necho ran > /var/lib/user-data\nenv > /var/lib/environment\n")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,20 @@ from localcloud.state import State
 
 from .conftest import IMAGE, in_state
 
-FOUND = prerequisites.Found(
-    ami="none", registry="docker-registry", builder_image="builder", runtime_image="runtime", stand_ins=True
-)
+
+@pytest.fixture
+def found(registry_program: str) -> prerequisites.Found:
+    return prerequisites.Found(
+        ami="none", registry=registry_program, builder_image="builder", runtime_image="runtime", stand_ins=True
+    )
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
+def state(found: prerequisites.Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     """A state directory and an AWS config file of their own; nothing is installed, and no image is made."""
     monkeypatch.setenv("SOLVER_LOCAL_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setattr(prerequisites, "ensure", lambda *_: FOUND)
+    monkeypatch.setattr(prerequisites, "ensure", lambda *_: found)
     state = State.default()
     yield state
     supervisor.down(state, say)
@@ -117,9 +121,11 @@ def test_what_a_killed_daemon_leaves_is_cleaned_up(state: State) -> None:
     assert answers(running.endpoint)
 
 
-def test_the_machines_of_a_killed_daemon_are_removed(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machines_of_a_killed_daemon_are_removed(
+    state: State, found: prerequisites.Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = docker.from_env()
-    real = prerequisites.Found(**{**vars(FOUND), "ami": images.instance_image(engine, say)})
+    real = replace(found, ami=images.instance_image(engine, say))
     monkeypatch.setattr(prerequisites, "ensure", lambda *_: real)
     supervisor.up(state, say)
     session = boto3.Session(profile_name="local")
@@ -146,8 +152,10 @@ def test_up_mends_a_profile_that_went_missing(state: State) -> None:
     assert profile.path().read_text() == text
 
 
-def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = prerequisites.Found(**{**vars(FOUND), "registry": "/nowhere/docker-registry"})
+def test_a_daemon_that_does_not_start_shows_the_end_of_its_log(
+    state: State, found: prerequisites.Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(found, registry="/nowhere/docker-registry")
     monkeypatch.setattr(prerequisites, "ensure", lambda *_: broken)
     with pytest.raises(LocalCloudError, match="/nowhere/docker-registry") as error:
         supervisor.up(state, say)

@@ -13,8 +13,8 @@ from localcloud.registry import Registry
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(tmp_path / "registry", "solver-local-test-registry", binary="docker-registry")
+def registry(tmp_path: Path, registry_program: str) -> Iterator[Registry]:
+    registry = Registry(tmp_path / "registry", "solver-local-test-registry", binary=registry_program)
     yield registry
     registry.stop()
 
@@ -38,10 +38,12 @@ def test_it_answers_on_loopback_once_started_and_not_once_stopped(registry: Regi
     registry.stop()
 
 
-def test_a_start_ends_the_one_that_was_left_and_begins_empty(registry: Registry, tmp_path: Path) -> None:
+def test_a_start_ends_the_one_that_was_left_and_begins_empty(
+    registry: Registry, tmp_path: Path, registry_program: str
+) -> None:
     registry.start()
     (tmp_path / "registry/data/left").touch()
-    second = Registry(tmp_path / "registry", registry.name, binary="docker-registry")
+    second = Registry(tmp_path / "registry", registry.name, binary=registry_program)
     second.start()
     assert not listens(registry.backend)
     assert list((tmp_path / "registry/data").iterdir()) == []
