@@ -68,7 +68,8 @@ class Job:
         tags = {tag["Key"]: tag["Value"] for tag in (instance or {}).get("Tags", [])}
         asked: dict[str, Any] = record.asked if record else {}
         state = instance["State"]["Name"] if instance else "gone"
-        if record and not instance and datetime.now(UTC) - record.launched_at < SETTLING:
+        settling = record and record.status not in records.FINAL and datetime.now(UTC) - record.launched_at < SETTLING
+        if settling and not instance:
             state = "pending"
         status = tags.get("solver:status") or (record.status if record else "starting")
         reason = record.reason if record else ""

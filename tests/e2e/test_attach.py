@@ -91,9 +91,11 @@ def test_the_session_follows_the_window(user: User, job: str, tmp_path: Path) ->
         terminal.until("poker-solver-trainer")
         for columns, rows in ((70, 20), (120, 40)):
             terminal.resize(columns, rows)
-            # The status line is tmux's own, drawn on the last row over the whole width.
+            # The far tmux's own status line is on the last row, over the whole width, and ends with the instance id.
             deadline = time.monotonic() + 20
-            while "solver" not in terminal.screen().rstrip("\n").split("\n")[rows - 1 :][0:1].__str__():
+            while not any(
+                row.endswith(job) and len(row) == columns for row in terminal.screen().splitlines()[rows - 1 :]
+            ):
                 assert time.monotonic() < deadline, terminal.screen()
                 time.sleep(0.1)
 
