@@ -50,7 +50,10 @@ class Repository:
 
     @classmethod
     def around(cls, directory: Path) -> Repository | None:
-        """The repository whose work tree `directory` is in; None where there is none."""
+        """The repository whose work tree `directory` is in; None where there is none, or one that ignores all of it.
+
+        The latter is how a package in a project's virtual environment sees the project.
+        """
         asked = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
         try:
             found = run("rev-parse", "--path-format=absolute", *asked, "--show-object-format", cwd=directory)
@@ -58,6 +61,8 @@ class Repository:
             if "not a git repository" in error.problem:
                 return None
             raise
+        if run("check-ignore", "--no-index", ".", cwd=directory, fine=(0, 1)):
+            return None
         match os.fsdecode(found).split("\n"):
             case [top, index, objects, exclude, object_format, ""]:
                 return cls(Path(top), Path(index), Path(objects), Path(exclude), object_format)
@@ -80,7 +85,8 @@ class WorkTree:
     def run(self, *arguments: str, feed: bytes = b"") -> bytes:
         """What one git command prints, run in the directory with the private git directory and index."""
         places = {"GIT_DIR": self.git_dir, "GIT_INDEX_FILE": self.index, "GIT_WORK_TREE": self.top}
-        return run(*arguments, cwd=self.directory, feed=feed, **{key: str(path) for key, path in places.items()})
+        variables = {key: str(path) for key, path in places.items()}
+        return run(*arguments, cwd=self.directory, feed=feed, fine=(0,), **variables)
 
     def entries(self, *arguments: str) -> list[bytes]:
         """The index's entries below the directory, as `git ls-files -z` prints them."""
@@ -176,15 +182,18 @@ def stage(git_dir: Path, directory: Path) -> WorkTree:
     return tree
 
 
-def run(*arguments: str, cwd: Path, feed: bytes = b"", **variables: str) -> bytes:
-    """What one git command prints. Raises CloudError with git's own complaint in one line."""
+def run(*arguments: str, cwd: Path, feed: bytes = b"", fine: tuple[int, ...] = (0,), **variables: str) -> bytes:
+    """What one git command prints. Raises CloudError with git's own complaint in one line.
+
+    fine: exit codes that are answers.
+    """
     try:
         done = subprocess.run(
             command(*arguments), cwd=cwd, input=feed, capture_output=True, env=environment(**variables)
         )
     except FileNotFoundError:
         raise CloudError("there is no git on PATH", fix="install git: it reads the trainer's source tree") from None
-    if done.returncode:
+    if done.returncode not in fine:
         raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
     return done.stdout
 

@@ -426,11 +426,14 @@ def test_an_ignored_workspace_is_refused(tmp_path: Path, home: Path, take: Take,
         take(directory)
 
 
-def test_a_source_that_its_repository_ignores_is_refused(source: Path, take: Take) -> None:
-    (source / ".gitignore").write_text("/scratch/\n")
-    directory = workspace(source / "scratch")
-    with pytest.raises(CloudError, match=r"ignored by one of your \.gitignore files: scratch"):
-        take(directory)
+def test_a_source_that_its_repository_ignores_is_a_tree_of_its_own(
+    source: Path, tmp_path: Path, tag: Tag, sent: Sent
+) -> None:
+    """As the example trainer of a package in a project's virtual environment is."""
+    (source / ".gitignore").write_text("/scratch/\n*.rs\n")
+    ignored, alone = workspace(source / "scratch" / "trainer"), workspace(tmp_path / "alone")
+    assert sorted(sent(ignored)) == [".gitignore", "Cargo.toml", "src/main.rs"]
+    assert tag(ignored) == tag(alone)
 
 
 def test_a_missing_dockerfile_is_refused(source: Path, tmp_path: Path) -> None:
