@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +65,7 @@ class Scope:
         """The id of the instance's container with that name, id, or beginning of an id; Refused if there is none."""
         import docker.errors
 
-        for candidate in [self.name(name)] + [name] * bool(re.fullmatch(r"[0-9a-f]{1,64}", name)):
+        for candidate in filter(None, (self.name(name), name)):  # the engine names those whose owner does not
             try:
                 found = self._engine.api.inspect_container(candidate)
             except docker.errors.NotFound:
@@ -93,8 +92,9 @@ class Scope:
         if network not in ("default", "bridge", "none"):
             raise Refused(403, f"the network {network} does not exist on the local cloud's instances")
         for key in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode"):
-            if host.get(key) == "host":
-                raise Refused(403, f"{key} host does not work on the local cloud's instances")
+            mode = str(host.get(key) or "")
+            if mode.startswith(("host", "container:")):
+                raise Refused(403, f"{key} {mode} does not work on the local cloud's instances")
         for key in ("VolumesFrom", "Links"):
             if host.get(key):
                 raise Refused(403, f"{key} does not work on the local cloud's instances")
@@ -130,7 +130,7 @@ class Scope:
 
     def _host_path(self, source: str) -> str:
         """Where on the host a path of the instance is; Refused where it is nowhere."""
-        path = posixpath.normpath(source)
+        path = self._real_path(source)
         if path == VAR_LIB or path.startswith(f"{VAR_LIB}/"):
             mountpoint = self._engine.api.inspect_volume(self._volume)["Mountpoint"]
             return str(mountpoint) + path.removeprefix(VAR_LIB)
@@ -138,3 +138,13 @@ class Scope:
         if NOT_ON_DISK.match(path) or not merged:
             raise Refused(400, f"the local cloud cannot mount {source} into a container; use a path below {VAR_LIB}")
         return str(merged) + path
+
+    def _real_path(self, source: str) -> str:
+        """Where a path leads on the instance: the engine would follow its symbolic links on the host."""
+        api = self._engine.api
+        command = ["realpath", "--canonicalize-missing", "--zero", "--", source]
+        execution = api.exec_create(self._container, command, stderr=False)["Id"]
+        path = bytes(api.exec_start(execution)).decode().rstrip("\0")
+        if not path:
+            raise Refused(400, f"{source} leads nowhere")
+        return path

@@ -93,7 +93,8 @@ def test_shutting_down_from_inside_is_noticed_once(real_cloud: Cloud) -> None:
     instance = real_cloud.boot(script)
     assert real_cloud.halted.get(timeout=WAIT_SECONDS) == instance.id
     real_cloud.machines.start(instance.id)
-    assert instance.run("cat /var/lib/ended") == "ended"  # the user data had time for its trap
+    ended = instance.run("cat /var/lib/ended", check=False)
+    assert ended == "ended", real_cloud.machines.console(instance.id)  # the user data had time for its trap
     real_cloud.machines.terminate(instance.id)
     with pytest.raises(queue.Empty):
         real_cloud.halted.get(timeout=0.5)
