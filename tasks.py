@@ -126,7 +126,8 @@ def status(
     if json_:
         cloud.display.print_json([cloud.display.job_json(found) for found in jobs])
     elif jobs:
-        cloud.display.table(cloud.display.HEADINGS, [cloud.display.job_row(found) for found in jobs])
+        rows = [cloud.display.job_row(found) for found in jobs]
+        cloud.display.table(cloud.display.HEADINGS, rows, spare=cloud.display.SPARE)
     else:
         cloud.display.say("no jobs yet; `inv launch` starts one")
 

@@ -19,8 +19,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows as a table on a terminal, or tab-separated for a script, as `gh` does."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()) -> None:
+    """Rows as a table on a terminal, or tab-separated for a script, as `gh` does.
+
+    spare: headings of the columns that a narrow terminal does without, the first to go first.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
@@ -29,11 +32,17 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    drawn.columns[0].no_wrap = True
-    for row in rows:
-        drawn.add_row(*row)
-    Console(highlight=False).print(drawn)
+    console = Console(highlight=False)
+    for gone in range(len(spare) + 1):
+        shown = [index for index, heading in enumerate(headings) if heading not in spare[:gone]]
+        drawn = Table(*(headings[index] for index in shown), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        drawn.columns[0].no_wrap = True
+        for row in rows:
+            drawn.add_row(*(row[index] for index in shown))
+        wanted = console.measure(drawn, options=console.options.update(max_width=1000)).maximum
+        if wanted <= console.width:
+            break
+    console.print(drawn)
 
 
 @contextmanager
@@ -72,6 +81,8 @@ def last_line(text: str) -> str:
 
 
 HEADINGS = ("JOB", "TYPE", "MARKET", "STATE", "PHASE", "UPTIME", "CONFIG")
+SPARE = ("MARKET", "TYPE", "STATE", "CONFIG")
+"""What a narrow terminal does not show of a job."""
 
 
 def job_row(job: Job) -> tuple[str, ...]:

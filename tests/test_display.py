@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,25 @@ def test_durations_are_read_at_a_glance(span: timedelta, text: str) -> None:
 )
 def test_the_last_line_is_what_a_terminal_would_show(text: str, line: str) -> None:
     assert display.last_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, "JOB                   MARKET   CONFIG\ni-0aaaaaaaaaaaaaaaa   spot     fast_buckets.yaml\n"),
+        (40, "JOB                   CONFIG\ni-0aaaaaaaaaaaaaaaa   fast_buckets.yaml\n"),
+        (20, "JOB\ni-0aaaaaaaaaaaaaaaa\n"),
+    ],
+)
+def test_a_narrow_terminal_does_without_the_spare_columns(
+    columns: int, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = ("i-0aaaaaaaaaaaaaaaa", "spot", "fast_buckets.yaml")
+    display.table(("JOB", "MARKET", "CONFIG"), [row], spare=("MARKET", "CONFIG"))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert "".join(f"{line}\n" for line in lines if "─" not in line) == shown
 
 
 def test_a_table_for_a_script_is_tab_separated_and_has_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
