@@ -48,6 +48,7 @@ def test_a_narrow_terminal_does_without_the_spare_columns(
     columns: int, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     row = ("i-0aaaaaaaaaaaaaaaa", "spot", "fast_buckets.yaml")
     display.table(("JOB", "MARKET", "CONFIG"), [row], spare=("MARKET", "CONFIG"))
