@@ -194,10 +194,15 @@ class Machine:
         self.down.clear()
         self.unattended = False
 
-    def went_down(self) -> None:
-        """To be called when its container has ended."""
+    def went_down(self) -> bool:
+        """To be called when its container has ended; returns whether nobody had asked for that.
+
+        Told by now, since whoever asked goes on once `down` is set, perhaps to start it again.
+        """
+        unattended = self.unattended
         self.down.set()
         self._up.set()
+        return unattended
 
     def _wait_until_up(self) -> None:
         self._up.wait(READY_SECONDS)

@@ -183,15 +183,14 @@ class Machines:
         for event in self._ends:
             attributes = event["Actor"]["Attributes"]
             machine = self._machines.get(attributes[MACHINE])
-            if machine:
-                machine.went_down()
+            if machine and machine.went_down():
                 react = partial(self._ended, machine, int(attributes["exitCode"]))
                 threading.Thread(target=react, daemon=True).start()
 
     def _ended(self, machine: Machine, exit_code: int) -> None:
         """A machine is down: boot it again if it asked for that; tell if nobody had asked it to end."""
         with machine.lock:
-            if not machine.unattended:
+            if not machine.unattended:  # it has been asked to end meanwhile
                 return
             machine.end_containers()
             if exit_code == REBOOT:
