@@ -34,7 +34,7 @@ def connect(c: Context, **typed: Any) -> cloud.aws.Aws:
 
 @task(help=ACCOUNT)
 def setup(c: Context, profile: str | None = None, region: str | None = None) -> None:
-    """Make what the account needs, once: bucket, repository, role, …"""
+    """Make what the account needs: bucket, repository, role, …"""
     aws = connect(c, profile=profile, region=region)
     cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
     with cloud.errors.interruptible("the same again finishes what is half-made"):
@@ -49,6 +49,7 @@ def setup(c: Context, profile: str | None = None, region: str | None = None) -> 
         "output": "directory on this machine that `download` puts the model into",
         "on-demand": "pay the full price and never be interrupted; spot otherwise",
         "source": "the trainer's Cargo workspace",
+        "max-hours": "when to stop it at the latest, counted from now, interruptions included",
         **ACCOUNT,
     },
 )
@@ -59,19 +60,31 @@ def launch(
     output: str | None = None,
     on_demand: bool = False,
     source: str | None = None,
+    max_hours: str | None = None,
     profile: str | None = None,
     region: str | None = None,
 ) -> None:
-    """Build and push what changed, start a job on one EC2 instance."""
-    aws = connect(c, instance=instance, on_demand=on_demand or None, source=source, profile=profile, region=region)
+    """Build and push what changed, start a job on EC2."""
+    machine = {"instance": instance, "on_demand": on_demand or None, "max_hours": max_hours}
+    aws = connect(c, **machine, source=source, profile=profile, region=region)
     job = start_job(aws, config, output)
     print(job)
+    say_next(job, output)
+
+
+def say_next(job: str, output: str | None) -> None:
+    """The commands that one may want after a launch."""
     cloud.display.say(
         f"next:  inv status {job}     how it goes\n"
         f"       inv attach {job}     its terminal\n"
         f"       inv wait {job} && inv download {job}     the model, into {output}\n"
         f"       inv terminate {job}     end it now"
     )
+
+
+def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
+    """The job that a user means or, if that was resumed, the one as which it goes on."""
+    return cloud.resume.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
 
 
 def start_job(aws: cloud.aws.Aws, config: str | None, output: str | None) -> str:
@@ -84,20 +97,56 @@ def start_job(aws: cloud.aws.Aws, config: str | None, output: str | None) -> str
         machine = cloud.machine.look(aws, instance_type)
         snapshot = cloud.image.snapshot(settings.source, settings.dockerfile)
         image = cloud.registry.ensure_image(aws, settings, snapshot, machine.platform, say)
-        plan = cloud.launch.plan(settings, machine, image, trainer_config, target, bucket=aws.bucket)
+        plan = cloud.plan.decide(settings, machine, image.uri, trainer_config, target, bucket=aws.bucket)
         cloud.launch.put_config(aws, plan, trainer_config)
-    say(f"starting one {instance_type} ({plan.asked['market']})")
+    return run_plan(aws, plan)
+
+
+def run_plan(aws: cloud.aws.Aws, plan: cloud.plan.Plan) -> str:
+    """Start what was decided; returns the job's id."""
+    cloud.display.say(f"starting one {plan.machine.type} ({plan.asked['market']})")
     job = cloud.launch.run(aws, plan)
     with cloud.errors.interruptible(f"the job runs: inv status {job}, inv terminate {job}"):
         cloud.launch.open_record(aws, plan, job)
     return job
 
 
+@task(
+    help={
+        **JOB,
+        "instance": "EC2 instance type; the job's own if not given",
+        "on-demand": "pay the full price and never be interrupted; the job's own market otherwise",
+        "max-hours": "when to stop it at the latest, counted from now",
+        **ACCOUNT,
+    },
+    positional=["job"],
+)
+def resume(
+    c: Context,
+    job: str,
+    instance: str | None = None,
+    on_demand: bool = False,
+    max_hours: str | None = None,
+    profile: str | None = None,
+    region: str | None = None,
+) -> None:
+    """Go on with an ended or waiting job on a new instance."""
+    aws = connect(c, on_demand=on_demand or None, max_hours=max_hours, profile=profile, region=region)
+    found = cloud.resume.successor(aws, cloud.jobs.find(aws, job), cloud.display.say)
+    with cloud.errors.interruptible(f"no instance was started; the same again goes on with {found.id}"):
+        plan = cloud.resume.plan(aws, found, cloud.config.check_instance_type(instance or found.type))
+    new = run_plan(aws, plan)
+    with cloud.errors.interruptible(f"the job runs: inv status {new}, inv terminate {new}"):
+        cloud.resume.link(aws, found, new)
+    print(new)
+    say_next(new, found.output)
+
+
 @task(help={**JOB, **ACCOUNT}, positional=["job"])
 def attach(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
     """Open the trainer's terminal; Ctrl-B d leaves it running."""
     aws = connect(c, profile=profile, region=region)
-    found = cloud.jobs.find(aws, job)
+    found = latest(aws, job)
     cloud.session.attach(aws, found)
     now = cloud.jobs.find(aws, found.id)
     cloud.display.say(f"{now.id}: {now.status}" + ("" if now.ended else f"; come back with: inv attach {now.id}"))
@@ -114,12 +163,12 @@ def status(
     """All jobs in a table, or one in full; finished ones too."""
     aws = connect(c, profile=profile, region=region)
     if job:
-        found = cloud.jobs.find(aws, job)
-        latest = cloud.watch.latest_line(aws, found.id)
+        found = latest(aws, job)
+        details = cloud.watch.details(aws, found)
         if json_:
-            cloud.display.print_json(cloud.display.job_json(found, latest))
+            cloud.display.print_json(cloud.display.job_json(found, details))
         else:
-            for key, value in cloud.display.job_facts(found, latest).items():
+            for key, value in cloud.display.job_facts(found, details).items():
                 print(f"{key:<10} {value}")
         return
     jobs = cloud.jobs.list_jobs(aws)
@@ -139,9 +188,9 @@ def status(
 def download(
     c: Context, job: str, output: str | None = None, profile: str | None = None, region: str | None = None
 ) -> None:
-    """Bring the model to this machine: what is missing or different."""
+    """Bring the model here: what is missing or different."""
     aws = connect(c, profile=profile, region=region)
-    found = cloud.jobs.find(aws, job)
+    found = latest(aws, job)
     print(fetch_bundle(aws, found, output))
 
 
@@ -173,7 +222,7 @@ def terminate(c: Context, job: str, profile: str | None = None, region: str | No
 def wait(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
     """Block until a job has ended; exit code 0 if it is complete."""
     aws = connect(c, profile=profile, region=region)
-    cloud.jobs.check_complete(follow(aws, cloud.jobs.find(aws, job)))
+    cloud.jobs.check_complete(follow(aws, latest(aws, job)))
 
 
 def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Job:
@@ -189,7 +238,7 @@ def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Jo
 def logs(c: Context, job: str, follow: bool = False, profile: str | None = None, region: str | None = None) -> None:
     """Print the trainer's output: live, or from S3 afterwards."""
     aws = connect(c, profile=profile, region=region)
-    found = cloud.jobs.find(aws, job)
+    found = latest(aws, job)
     with cloud.errors.interruptible(f"the job is not: inv status {found.id}"):
         cloud.logs.print_log(aws, found, follow=follow)
 
@@ -216,7 +265,7 @@ def demo(c: Context, output: str = "~/models/demo") -> None:
     }
 )
 def test(c: Context, all_: bool = False, only: str | None = None) -> None:
-    """All the tests, the real commands on the local cloud included."""
+    """All the tests, real commands on the local cloud included."""
     os.chdir(cloud.config.PACKAGE)
     local.prepare()
     if not only:
@@ -227,7 +276,7 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
-ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, demo)
+ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, demo)
 ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from . import launch as launch
     from . import logs as logs
     from . import machine as machine
+    from . import plan as plan
     from . import policies as policies
     from . import provision as provision
     from . import records as records
     from . import registry as registry
+    from . import resume as resume
     from . import session as session
     from . import storage as storage
     from . import userdata as userdata

@@ -7,11 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .jobs import Job
+
+if TYPE_CHECKING:
+    from .watch import Details
 
 
 def say(text: str) -> None:
@@ -91,21 +94,21 @@ def job_row(job: Job) -> tuple[str, ...]:
     return (job.id, job.type, job.market, job.state, phase, duration(job.uptime), job.config)
 
 
-def job_facts(job: Job, latest: str) -> dict[str, str]:
-    """A job in full, by heading; what is not known is left out.
-
-    latest: the trainer's latest line.
-    """
+def job_facts(job: Job, details: Details) -> dict[str, str]:
+    """A job in full, by heading; what is not known is left out."""
     facts = {
         "job": job.id,
         "status": job.status,
         "reason": job.reason,
         "phase": job.phase,
-        "trainer": latest,
+        "waiting": f"{_ago(details.waiting_since)}; only its disk costs meanwhile" if details.waiting_since else "",
+        "warning": f"no sign of life for {_ago(details.silent_since)}" if details.silent_since else "",
+        "trainer": details.latest,
         "exit code": "" if job.exit_code is None else str(job.exit_code),
         "instance": f"{job.state}, {job.type}, {job.market}" + (f", {job.address}" if job.address else ""),
         "uptime": duration(job.uptime),
         "launched": f"{job.launched_at:%Y-%m-%d %H:%M:%S} UTC",
+        "resumes": job.resumes,
         "config": job.config,
         "image": job.image,
         "s3": job.s3_path,
@@ -114,15 +117,18 @@ def job_facts(job: Job, latest: str) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value}
 
 
-def job_json(job: Job, latest: str | None = None) -> dict[str, Any]:
+def _ago(moment: datetime) -> str:
+    return duration(datetime.now(UTC) - moment)
+
+
+def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
     """A job as JSON has it: every field, times in ISO 8601, uptime in seconds."""
     from dataclasses import asdict
 
-    return {
-        **asdict(job),
-        "uptime_seconds": int(job.uptime.total_seconds()),
-        **({} if latest is None else {"latest_line": latest}),
-    }
+    looked_up = {} if details is None else asdict(details)
+    if details is not None:
+        looked_up["latest_line"] = looked_up.pop("latest")
+    return {**asdict(job), "uptime_seconds": int(job.uptime.total_seconds()), **looked_up}
 
 
 def print_json(data: Any) -> None:

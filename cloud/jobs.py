@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 GONE = {"terminated", "shutting-down", "gone"}
+STOPPED = {"stopping", "stopped"}
 SETTLING = timedelta(minutes=2)
 """How long a new instance may be unknown to DescribeInstances; EC2's answers are only eventually consistent:
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
@@ -46,12 +47,22 @@ class Job:
     reason: str = ""
     address: str | None = None
     spot_request: str | None = None
+    sync_seconds: int = 60
+    resumes: str = ""
+    """The job from whose output this one went on."""
+    resumed_by: str = ""
+    """The job that went on from this one's output."""
     bundle: tuple[records.File, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen: a final word and no instance that could still work."""
         return self.status in records.FINAL
+
+    @property
+    def waiting(self) -> bool:
+        """Whether EC2 has stopped its spot instance and will start it again when there is capacity."""
+        return self.state in STOPPED and self.market == "spot" and not self.ended
 
     @property
     def uptime(self) -> timedelta:
@@ -78,13 +89,18 @@ class Job:
         elif state in GONE and status not in records.FINAL:
             status = "terminated"
             reason = (instance or {}).get("StateTransitionReason", "") or "the instance ended without a last word"
+        phase = (record.phase if record and record.status in records.FINAL else tags.get("solver:phase")) or ""
+        market = _market(instance) if instance else asked.get("market", "")
+        if state in STOPPED and market == "spot" and status not in records.FINAL:
+            # Without a notice the instance had no time to say so itself.
+            status, phase = "interrupted", "waiting for capacity"
         return cls(
             id=id,
             type=instance["InstanceType"] if instance else asked.get("instance_type", ""),
-            market=_market(instance) if instance else asked.get("market", ""),
+            market=market,
             state=state,
             status=status,
-            phase=(record.phase if record and record.status in records.FINAL else tags.get("solver:phase")) or "",
+            phase=phase,
             config=tags.get("solver:job-config") or asked.get("config_name", ""),
             output=tags.get("solver:output") or asked.get("output", ""),
             image=tags.get("solver:image") or asked.get("image", ""),
@@ -96,12 +112,27 @@ class Job:
             reason=reason,
             address=(instance or {}).get("PublicIpAddress"),
             spot_request=(instance or {}).get("SpotInstanceRequestId"),
+            sync_seconds=asked.get("sync_seconds", 60),
+            resumes=tags.get("solver:resumes") or asked.get("resumes", ""),
+            resumed_by=(record.resumed_by if record else "") or tags.get("solver:resumed-by", ""),
             bundle=record.bundle if record else (),
         )
 
 
 def _market(instance: InstanceTypeDef) -> str:
     return "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand"
+
+
+def waiting_since(aws: Aws, job: Job) -> datetime | None:
+    """When EC2 interrupted a job that waits for capacity; None when it does not say.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
+    """
+    if not (job.waiting and job.spot_request):
+        return None
+    with aws_errors(f"look at {job.spot_request}"):
+        found = aws.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[job.spot_request])
+    return found["SpotInstanceRequests"][0].get("Status", {}).get("UpdateTime")
 
 
 def list_jobs(aws: Aws) -> list[Job]:

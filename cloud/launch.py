@@ -1,93 +1,23 @@
-"""launch: decide, make the RunInstances request, send it, and leave nothing behind if that fails."""
+"""launch: make the RunInstances request of a plan, send it, and leave nothing behind if that fails."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import provision, records, userdata
 from .aws import Aws, aws_errors
-from .config import Settings, TrainerConfig, trainer_arguments
-from .errors import CloudError, UsageError
+from .config import TrainerConfig
+from .errors import CloudError
+from .plan import TAG_VALUE_LIMIT, Plan
 from .policies import OURS
 
 if TYPE_CHECKING:
-    from .machine import Machine
-    from .registry import Image
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 REQUEST_GRACE = 3600
 """Seconds that a spot request outlives the job's deadline, so that the instance, not EC2, has the last word."""
-
-TAG_VALUE_LIMIT = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One launch, all decided: what goes into the request and what stays with the record."""
-
-    token: str
-    """Client token: 32 hex digits; RunInstances with it makes one instance, however often it is sent."""
-    machine: Machine
-    image: str
-    config_key: str
-    config_name: str
-    config_sha256: str
-    output: str
-    launched_at: datetime
-    deadline: datetime
-    trainer: tuple[str, ...]
-    asked: dict[str, Any]
-
-
-def plan(
-    settings: Settings, machine: Machine, image: Image, config: TrainerConfig, output: str, *, bucket: str
-) -> Plan:
-    """Decide one launch. Pure but for the clock and the token.
-
-    Raises UsageError for what does not fit into a tag or onto the disk.
-    """
-    for what, value in (("config file's name", config.name), ("output directory", output)):
-        if len(value) > TAG_VALUE_LIMIT:
-            raise UsageError(f"the {what} has {len(value)} characters; a tag holds {TAG_VALUE_LIMIT}")
-    if settings.disk_gb < machine.root_gb:
-        raise UsageError(
-            f"solver.disk_gb is {settings.disk_gb}, but the machine image alone has {machine.root_gb} GB",
-            fix=f"set it to {machine.root_gb + 20} or more",
-        )
-    now = int(time.time())
-    sha256 = hashlib.sha256(config.data).hexdigest()
-    key = f"configs/{sha256}/{config.name}"
-    return Plan(
-        token=uuid.uuid4().hex,
-        machine=machine,
-        image=image.uri,
-        config_key=key,
-        config_name=config.name,
-        config_sha256=sha256,
-        output=output,
-        launched_at=datetime.fromtimestamp(now, UTC),
-        deadline=datetime.fromtimestamp(now + settings.max_hours * 3600, UTC),
-        trainer=tuple(
-            trainer_arguments(settings.trainer, config=f"/solver/config/{config.name}", output="/solver/output")
-        ),
-        asked={
-            "instance_type": machine.type,
-            "market": "on-demand" if settings.on_demand else "spot",
-            "region": settings.region,
-            "config": f"s3://{bucket}/{key}",
-            "config_name": config.name,
-            "config_sha256": sha256,
-            "output": output,
-            "image": image.uri,
-            "trainer": settings.trainer,
-            "max_hours": settings.max_hours,
-            "sync_seconds": settings.sync_seconds,
-        },
-    )
 
 
 def request(aws: Aws, plan: Plan) -> dict[str, Any]:
@@ -103,6 +33,7 @@ def request(aws: Aws, plan: Plan) -> dict[str, Any]:
             "solver:job-config": plan.config_name,
             "solver:output": plan.output,
             "solver:image": plan.image,
+            **({"solver:resumes": plan.asked["resumes"]} if plan.origin else {}),
         }.items()
     ]
     owner = [{"Key": OURS, "Value": settings.name}]
@@ -178,6 +109,7 @@ def _userdata(aws: Aws, plan: Plan) -> bytes:
             deadline=int(plan.deadline.timestamp()),
             sync_seconds=aws.settings.sync_seconds,
             login_user=aws.settings.login_user,
+            origin=plan.origin,
         )
     )
 
@@ -214,6 +146,13 @@ def run(aws: Aws, plan: Plan) -> str:
         raise CloudError(f"interrupted; {left}", code=130) from None
 
 
+def started(aws: Aws, token: str) -> InstanceTypeDef | None:
+    """The instance that a RunInstances call with this client token has started; None while EC2 shows none."""
+    with aws_errors("look for what was started"):
+        found = aws.ec2.describe_instances(Filters=[{"Name": "client-token", "Values": [token]}])["Reservations"]
+    return found[0]["Instances"][0] if found else None
+
+
 def end_launch(aws: Aws, token: str, *, patience: float = 8) -> str | None:
     """Terminate the instance that a RunInstances call with this client token started, and cancel its spot request.
 
@@ -222,10 +161,7 @@ def end_launch(aws: Aws, token: str, *, patience: float = 8) -> str | None:
     """
     until = time.monotonic() + patience
     while True:
-        with aws_errors("look for what was started"):
-            found = aws.ec2.describe_instances(Filters=[{"Name": "client-token", "Values": [token]}])["Reservations"]
-        if found:
-            instance = found[0]["Instances"][0]
+        if instance := started(aws, token):
             with aws_errors(f"terminate {instance['InstanceId']}"):
                 if instance.get("SpotInstanceRequestId"):
                     aws.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[instance["SpotInstanceRequestId"]])

@@ -40,6 +40,8 @@ class Record:
     ended_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""
+    resumed_by: str = ""
+    """The job that goes on from this one's output."""
     bundle: tuple[File, ...] = field(default=())
 
     @classmethod
@@ -56,6 +58,7 @@ class Record:
             ended_at=_time(data.get("ended_at")),
             exit_code=data.get("exit_code"),
             reason=data.get("reason") or "",
+            resumed_by=data.get("resumed_by") or "",
             bundle=tuple(File(file["path"], file["size"], file["sha256"]) for file in data.get("bundle", [])),
         )
 
@@ -123,16 +126,32 @@ def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
 
     The write is conditional on what was read, so a last word that the instance says meanwhile stands.
     """
+    try:
+        _change(aws, job, unless=FINAL, status=status, reason=reason, ended_at=iso(datetime.now(UTC)))
+    except Overtaken:
+        return
+
+
+def add_successor(aws: Aws, job: str, successor: str) -> None:
+    """Let the record of a job that has ended say as which job it goes on."""
+    _change(aws, job, resumed_by=successor)
+
+
+class Overtaken(Exception):
+    """Another writer was faster."""
+
+
+def _change(aws: Aws, job: str, *, unless: tuple[str, ...] = (), **facts: str) -> None:
+    """Change a record, if there is one whose status is none of `unless`; raises Overtaken."""
     with aws_errors(f"write the record of {job}"):
         try:
             found = aws.s3.get_object(Bucket=aws.bucket, Key=key(job))
             record = json.loads(found["Body"].read())
-            if record["status"] in FINAL:
-                return
-            record |= {"status": status, "reason": reason, "ended_at": iso(datetime.now(UTC))}
-            aws.s3.put_object(
-                Bucket=aws.bucket, Key=key(job), Body=json.dumps(record, indent=1).encode(), IfMatch=found["ETag"]
-            )
+            if record["status"] not in unless:
+                body = json.dumps(record | facts, indent=1).encode()
+                aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=found["ETag"])
         except aws.s3.exceptions.ClientError as error:
-            if error_code(error) not in ("NoSuchKey", *OVERTAKEN):
+            if error_code(error) in OVERTAKEN:
+                raise Overtaken from None
+            if error_code(error) != "NoSuchKey":
                 raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -122,6 +123,17 @@ def tail(aws: Aws, key: str, size: int = 4096) -> str:
                 return ""
             raise
         return body.read().decode(errors="replace")
+
+
+def written_at(aws: Aws, key: str) -> datetime | None:
+    """When an object was last written; None when there is no such object."""
+    with aws_errors(f"look at {key}"):
+        try:
+            return aws.s3.head_object(Bucket=aws.bucket, Key=key)["LastModified"]
+        except aws.s3.exceptions.ClientError as error:
+            if error_code(error) != "404":
+                raise
+            return None
 
 
 def stream(aws: Aws, key: str, write: Callable[[bytes], object]) -> bool:

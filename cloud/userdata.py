@@ -71,6 +71,8 @@ class UserData:
     """Seconds since 1970."""
     sync_seconds: int
     login_user: str
+    origin: str = ""
+    """The job whose output in S3 to go on from; "" to start afresh."""
 
 
 def render(job: UserData) -> bytes:
@@ -111,6 +113,7 @@ def assignments(job: UserData) -> Iterator[str]:
         "JOB_DEADLINE": job.deadline,
         "JOB_SYNC_SECONDS": job.sync_seconds,
         "JOB_LOGIN_USER": job.login_user,
+        "JOB_ORIGIN": job.origin,
     }
     for name, value in values.items():
         yield f"{name}={_quoted(str(value))}"

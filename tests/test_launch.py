@@ -15,6 +15,7 @@ from cloud.aws import Aws
 from cloud.config import TrainerConfig
 from cloud.errors import CloudError, UsageError
 from cloud.machine import Machine
+from cloud.plan import Plan, decide
 from cloud.registry import Image
 
 MACHINE = Machine("c7i.4xlarge", "x86_64", "ami-1", "/dev/xvda", 30, "sg-1")
@@ -31,9 +32,9 @@ def image() -> Image:
     )
 
 
-def plan(aws: Aws, on: Machine = MACHINE, **changes: Any) -> launch.Plan:
+def plan(aws: Aws, on: Machine = MACHINE, **changes: Any) -> Plan:
     settings = aws.settings.with_(**changes)
-    return launch.plan(settings, on, image(), CONFIG, "~/models/run-001", bucket=aws.bucket)
+    return decide(settings, on, image().uri, CONFIG, "~/models/run-001", bucket=aws.bucket)
 
 
 def test_the_request_to_the_letter(aws: Aws) -> None:
@@ -134,7 +135,7 @@ def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
     with pytest.raises(UsageError, match=r"solver\.disk_gb is 20, but the machine image alone has 30 GB"):
         plan(aws, disk_gb=20)
     with pytest.raises(UsageError, match="the output directory has 300 characters"):
-        launch.plan(aws.settings, MACHINE, image(), CONFIG, "x" * 300, bucket="b")
+        decide(aws.settings, MACHINE, image().uri, CONFIG, "x" * 300, bucket="b")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,10 @@ prepare_container() {
     step "pulling image" pull_image
     enter starting "fetching config"
     step "fetching config" fetch_config
+    if [[ -n $JOB_ORIGIN ]]; then
+        enter starting "fetching output"
+        step "fetching output of $JOB_ORIGIN" fetch_output
+    fi
     # The terminal it gets is tmux's, which calls itself screen.
     step "creating the container" limited "$DOCKER_LIMIT" docker create --name solver --init --interactive --tty \
         --env TERM=screen-256color --stop-timeout "$STOP_SECONDS" \
@@ -44,6 +48,13 @@ fetch_config() {
         return 1
     fi
     call s3 cp --only-show-errors "$path" "$S3/config/$JOB_CONFIG_NAME"
+}
+
+# What the job that this one resumes had written. There is no container yet, so nothing of this job is overwritten.
+fetch_output() {
+    limited "$SYNC_LIMIT" aws --cli-connect-timeout 10 --cli-read-timeout 60 \
+        s3 sync --only-show-errors --delete "s3://$JOB_BUCKET/jobs/$JOB_ORIGIN/output" "$OUTPUT" &&
+        chmod -R a+rwX "$OUTPUT"
 }
 
 # Returns 0 when the trainer has ended by itself, with its code in EXIT_CODE, and 1 when EC2 is about to stop the instance.

@@ -70,6 +70,15 @@ def test_what_a_complete_job_leaves_in_s3(machine: Machine) -> None:
     assert machine.tags == {"status": "complete", "phase": "done", "s3-path": f"{S3}/"}
 
 
+def test_a_job_that_resumes_another_starts_from_its_output(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, origin="i-0ddddddddddddddddd")
+    machine.write(f"s3/{BUCKET}/jobs/i-0ddddddddddddddddd/output/checkpoint", "half\n")
+    machine.write("trainer", "cp checkpoint seen")
+    machine.boot()
+    assert machine.stored("bundle/seen") == "half\n"
+    assert "Key=solver:phase,Value=fetching output" in " ".join(machine.calls)
+
+
 def test_status_and_phase_as_they_pass(machine: Machine) -> None:
     machine.boot()
     calls = machine.called("aws ec2 create-tags")

@@ -94,6 +94,16 @@ def test_a_step_that_is_needed_fails_and_the_record_says_why(machine: Machine, s
     assert ended(machine)
 
 
+def test_a_job_whose_start_cannot_be_fetched_trains_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, origin="i-0ddddddddddddddddd")
+    machine.write("fail", "aws s3 sync * s3://*/output home/output")
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["reason"] == "fetching output of i-0ddddddddddddddddd: aws: it went wrong"
+    assert not machine.called("docker create")
+    assert ended(machine)
+
+
 @pytest.mark.parametrize("step", TOLERATED)
 def test_a_step_that_is_not_needed_fails_and_the_job_completes(machine: Machine, step: str) -> None:
     machine.write("trainer", WATCHED_TRAINER)

@@ -1,0 +1,151 @@
+"""resume: a job that ended before it was complete goes on as a new one, from what its last sync left in S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from . import jobs, launch, machine, records, registry
+from .aws import Aws, aws_errors, error_code
+from .config import TrainerConfig
+from .errors import CloudError
+from .jobs import Job
+from .machine import Machine
+from .plan import Plan, Resumed, decide
+
+CLAIM_LASTS = timedelta(minutes=10)
+"""How long the launch of a `resume` that was killed can be taken up again; after that it is begun anew."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The one launch by which a job is resumed, as it is in S3: who repeats it makes no second instance."""
+
+    token: str
+    """Client token of RunInstances."""
+    launched_at: datetime
+
+
+def check(job: Job) -> None:
+    """Raises CloudError unless the job can be resumed: it has ended without a bundle, or waits for capacity."""
+    if job.status == "complete":
+        raise CloudError(f"{job.id} is complete", fix=f"its model: inv download {job.id}")
+    if not job.ended and not job.waiting:
+        raise CloudError(
+            f"{job.id} is at work ({job.phase or job.status})",
+            fix=f"to go on elsewhere, end it first: inv terminate {job.id}",
+        )
+
+
+def successor(aws: Aws, job: Job, say: Callable[[str], None]) -> Job:
+    """The job as which a job goes on, at the end of the chain; the job itself if it was not resumed.
+
+    say: told of each link.
+    """
+    while job.resumed_by:
+        say(f"{job.id} goes on as {job.resumed_by}")
+        job = jobs.find(aws, job.resumed_by)
+    return job
+
+
+def plan(aws: Aws, job: Job, instance_type: str) -> Plan:
+    """Decide the launch that resumes a job, on the same image with the same config; ends one that waits for capacity.
+
+    Raises CloudError when the job cannot be resumed, or its record, image or config is gone.
+    """
+    check(job)
+    record = records.read(aws, job.id)
+    if record is None:
+        raise CloudError(f"{job.id} has left no record, so nothing says what to resume")
+    settings = aws.settings.with_(
+        trainer=record.asked["trainer"], on_demand=aws.settings.on_demand or job.market == "on-demand"
+    )
+    found = machine.look(aws, instance_type)
+    _check_image(aws, job, found)
+    config = _trainer_config(aws, job, record.asked)
+    if job.waiting:
+        jobs.terminate(aws, job)
+    claimed = claim(aws, job)
+    resumed = Resumed(job.id, _origin(aws, job), claimed.token, claimed.launched_at)
+    return decide(settings, found, job.image, config, job.output, bucket=aws.bucket, resumes=resumed)
+
+
+def _check_image(aws: Aws, job: Job, on: Machine) -> None:
+    if on.type != job.type and machine.look(aws, job.type).platform != on.platform:
+        raise CloudError(
+            f"the image of {job.id} is for another processor than {on.type} has", fix="choose a type like " + job.type
+        )
+    _, _, tag = job.image.rpartition(":")
+    if not registry.tag_exists(aws, aws.settings.repository, tag):
+        raise CloudError(f"the image of {job.id} is no longer in ECR", fix="`inv launch` builds a new one")
+
+
+def _origin(aws: Aws, job: Job) -> str:
+    """The job whose output to go on from: this one's, or that of the one before if this one wrote nothing."""
+    while True:
+        with aws_errors(f"look at the output of {job.id}"):
+            found = aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix=f"jobs/{job.id}/output/", MaxKeys=1)
+        if found["KeyCount"] or not job.resumes:
+            return job.id
+        job = jobs.find(aws, job.resumes)
+
+
+def _trainer_config(aws: Aws, job: Job, asked: dict[str, Any]) -> TrainerConfig:
+    """The config that a job was launched with, from S3.
+
+    asked: what was asked of the job, from its record.
+    """
+    key = asked["config"].removeprefix(f"s3://{aws.bucket}/")
+    with aws_errors(f"fetch the config of {job.id}"):
+        data = aws.s3.get_object(Bucket=aws.bucket, Key=key)["Body"].read()
+    return TrainerConfig(Path(asked["config_name"]), data)
+
+
+def claim(aws: Aws, job: Job) -> Claim:
+    """Claim the right to resume a job, or take up the claim of a `resume` that has not come to its end.
+
+    Raises CloudError when the job has been resumed already.
+    """
+    key, mine = f"jobs/{job.id}/resume.json", Claim(uuid4().hex, datetime.now(UTC).replace(microsecond=0))
+    body = json.dumps({"token": mine.token, "launched_at": records.iso(mine.launched_at)}).encode()
+    with aws_errors(f"claim {job.id}"):
+        try:
+            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, IfNoneMatch="*")
+            return mine
+        except aws.s3.exceptions.ClientError as error:
+            if error_code(error) not in records.OVERTAKEN:
+                raise
+        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
+        data = json.loads(found["Body"].read())
+    theirs = Claim(data["token"], datetime.fromisoformat(data["launched_at"]))
+    if instance := launch.started(aws, theirs.token):
+        link(aws, job, instance["InstanceId"])
+        raise CloudError(
+            f"{job.id} has been resumed already, as {instance['InstanceId']}",
+            fix=f"how it goes: inv status {instance['InstanceId']}",
+        )
+    if datetime.now(UTC) - theirs.launched_at < CLAIM_LASTS:
+        return theirs
+    with aws_errors(f"claim {job.id}"):
+        try:
+            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, IfMatch=found["ETag"])
+        except aws.s3.exceptions.ClientError as error:
+            if error_code(error) not in records.OVERTAKEN:
+                raise
+            raise CloudError(
+                f"{job.id} is being resumed by someone else right now", fix=f"inv status {job.id}"
+            ) from None
+    return mine
+
+
+def link(aws: Aws, job: Job, successor: str) -> None:
+    """Let a job say as what it goes on, in its record and, while EC2 shows it, in a tag."""
+    records.add_successor(aws, job.id, successor)
+    if job.state != "gone":
+        with aws_errors(f"tag {job.id}"):
+            aws.ec2.create_tags(Resources=[job.id], Tags=[{"Key": "solver:resumed-by", "Value": successor}])

@@ -1,0 +1,153 @@
+"""A job goes on as one other job, whatever is repeated, interrupted or already there."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cloud import jobs, launch, records, resume
+from cloud.aws import Aws
+from cloud.errors import CloudError
+from cloud.jobs import Job
+
+from .conftest import record
+
+OLD = "i-0aaaaaaaaaaaaaaaa"
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "layers": []})
+
+
+def remember(aws: Aws, job: str = OLD, **changes: Any) -> Job:
+    """A job that EC2 has forgotten, with its record, its config and some output in S3."""
+    key = "configs/abc/fast.yaml"
+    asked = {
+        "instance_type": "c7i.4xlarge",
+        "market": "on-demand",
+        "config": f"s3://{aws.bucket}/{key}",
+        "config_name": "fast.yaml",
+        "output": "~/models/run-001",
+        "image": "registry/solver-cloud:abc",
+        "trainer": "solve --config {config} --output {output}",
+        **changes.pop("asked", {}),
+    }
+    told = record(job, **{"status": "failed", "reason": "it broke", "exit_code": 1, "asked": asked, **changes})
+    aws.s3.put_object(Bucket=aws.bucket, Key=records.key(job), Body=json.dumps(told).encode())
+    aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=b"seed: 1\n")
+    return jobs.find(aws, job)
+
+
+def wrote(aws: Aws, job: str = OLD) -> None:
+    aws.s3.put_object(Bucket=aws.bucket, Key=f"jobs/{job}/output/checkpoint.bin", Body=b"1")
+
+
+@pytest.fixture
+def ready(account: Aws) -> Aws:
+    """An account that is set up and has the image of the job."""
+    account.ecr.put_image(repositoryName="solver-cloud", imageManifest=MANIFEST, imageTag="abc")
+    return account
+
+
+def test_the_plan_is_that_of_the_job_with_its_image_and_config(ready: Aws) -> None:
+    old = remember(ready)
+    wrote(ready)
+    plan = resume.plan(ready, old, "c7i.8xlarge")
+    assert (plan.machine.type, plan.image, plan.output) == ("c7i.8xlarge", old.image, old.output)
+    assert (plan.origin, plan.asked["resumes"], plan.asked["market"]) == (OLD, OLD, "on-demand")
+    assert plan.trainer == ("solve", "--config", "/solver/config/fast.yaml", "--output", "/solver/output")
+    tags = launch.request(ready, plan)["TagSpecifications"][0]["Tags"]
+    assert {"Key": "solver:resumes", "Value": OLD} in tags
+    assert f"JOB_ORIGIN={OLD}\n".encode() in _script(ready, plan)
+
+
+def _script(aws: Aws, plan: Any) -> bytes:
+    import gzip
+
+    data: bytes = launch.request(aws, plan)["UserData"]
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"status": "complete"}, "is complete"),
+        ({"asked": {"image": "registry/solver-cloud:gone"}}, "is no longer in ECR"),
+    ],
+)
+def test_what_cannot_be_resumed_says_why(ready: Aws, changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CloudError, match=problem):
+        resume.plan(ready, remember(ready, **changes), "c7i.4xlarge")
+
+
+def test_a_job_at_work_is_left_alone(ready: Aws) -> None:
+    old = remember(ready, status="running", launched_at=records.iso(datetime.now(UTC)), ended_at=None)
+    with pytest.raises(CloudError, match="is at work") as refused:
+        resume.plan(ready, old, "c7i.4xlarge")
+    assert refused.value.fix == f"to go on elsewhere, end it first: inv terminate {OLD}"
+
+
+def test_a_type_with_another_processor_is_refused(ready: Aws) -> None:
+    with pytest.raises(CloudError, match=r"is for another processor than c7g\.4xlarge has"):
+        resume.plan(ready, remember(ready), "c7g.4xlarge")
+
+
+def test_a_resume_that_was_killed_is_taken_up_with_the_same_token(ready: Aws) -> None:
+    old = remember(ready)
+    first, second = resume.plan(ready, old, "c7i.4xlarge"), resume.plan(ready, old, "c7i.4xlarge")
+    assert launch.request(ready, first) == launch.request(ready, second)
+
+
+def test_a_claim_that_was_left_long_ago_is_begun_anew(ready: Aws) -> None:
+    old, long_ago = remember(ready), datetime.now(UTC) - timedelta(hours=1)
+    body = json.dumps({"token": "0" * 32, "launched_at": records.iso(long_ago)}).encode()
+    ready.s3.put_object(Bucket=ready.bucket, Key=f"jobs/{OLD}/resume.json", Body=body)
+    plan = resume.plan(ready, old, "c7i.4xlarge")
+    assert plan.token != "0" * 32
+    assert plan.deadline > datetime.now(UTC) + timedelta(hours=23)
+
+
+def test_a_second_resume_says_what_the_first_started(ready: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = remember(ready)
+    new = launch.run(ready, resume.plan(ready, old, "c7i.4xlarge"))
+    # moto alone cannot find an instance by its client token; tests/e2e/test_spot.py does.
+    monkeypatch.setattr(launch, "started", lambda *_: {"InstanceId": new})
+    with pytest.raises(CloudError, match=f"{OLD} has been resumed already, as {new}"):
+        resume.plan(ready, old, "c7i.4xlarge")
+    assert jobs.find(ready, OLD).resumed_by == new  # though the first died before it could say so
+
+
+def test_links_are_followed_to_the_end_and_said(ready: Aws) -> None:
+    chain = [f"i-0{letter * 16}" for letter in "abc"]
+    for job, successor in zip(chain, [*chain[1:], ""], strict=True):
+        remember(ready, job, resumed_by=successor)
+    said: list[str] = []
+    assert resume.successor(ready, jobs.find(ready, chain[0]), said.append).id == chain[2]
+    assert said == [f"{chain[0]} goes on as {chain[1]}", f"{chain[1]} goes on as {chain[2]}"]
+
+
+def test_a_job_that_wrote_nothing_is_resumed_from_the_one_before(ready: Aws) -> None:
+    remember(ready)
+    wrote(ready)
+    new = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"resumes": OLD})
+    plan = resume.plan(ready, new, "c7i.4xlarge")
+    assert (plan.asked["resumes"], plan.origin) == (new.id, OLD)
+
+
+@pytest.fixture
+def waiting(ready: Aws) -> Job:
+    """A spot job that EC2 has stopped."""
+    old = remember(ready, asked={"market": "spot"})
+    plan = resume.plan(ready, old, "c7i.4xlarge")
+    id = launch.run(ready, plan)
+    remember(ready, id, status="running", ended_at=None, asked={"market": "spot"})
+    ready.ec2.stop_instances(InstanceIds=[id])
+    return jobs.find(ready, id)
+
+
+def test_a_job_that_waits_for_capacity_says_so_and_ends_when_it_is_resumed(ready: Aws, waiting: Job) -> None:
+    assert (waiting.state, waiting.status, waiting.phase) == ("stopped", "interrupted", "waiting for capacity")
+    plan = resume.plan(ready, waiting, "c7i.8xlarge")
+    assert plan.asked["resumes"] == waiting.id
+    assert jobs.find(ready, waiting.id).status == "terminated"
