@@ -50,6 +50,7 @@ def setup(c: Context, profile: str | None = None, region: str | None = None) -> 
         "on-demand": "pay the full price and never be interrupted; spot otherwise",
         "source": "the trainer's Cargo workspace",
         "max-hours": "when to stop it at the latest, counted from now, interruptions included",
+        "keep-on-failure": "minutes for which its instance stays for a look if it fails",
         **ACCOUNT,
     },
 )
@@ -61,12 +62,14 @@ def launch(
     on_demand: bool = False,
     source: str | None = None,
     max_hours: str | None = None,
+    keep_on_failure: str | None = None,
     profile: str | None = None,
     region: str | None = None,
 ) -> None:
     """Build and push what changed, start a job on EC2."""
-    machine = {"instance": instance, "on_demand": on_demand or None, "max_hours": max_hours}
-    aws = connect(c, **machine, source=source, profile=profile, region=region)
+    limits = {"max_hours": max_hours, "keep_on_failure": keep_on_failure}
+    machine = {"instance": instance, "on_demand": on_demand or None}
+    aws = connect(c, **machine, **limits, source=source, profile=profile, region=region)
     job = start_job(aws, config, output)
     print(job)
     say_next(job, output)

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "disk_gb": 50,
     "sync_seconds": 60,
     "max_hours": 24,
+    "keep_on_failure": None,
     "image_parameter": "/aws/service/ecs/optimized-ami/amazon-linux-2023/{variant}/image_id",
     "login_user": "ec2-user",
     "caller_address_url": "https://checkip.amazonaws.com",
@@ -64,6 +65,7 @@ class Settings:
     disk_gb: int
     sync_seconds: int
     max_hours: float
+    keep_on_failure: float | None
     image_parameter: str
     login_user: str
     caller_address_url: str

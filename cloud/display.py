@@ -102,6 +102,7 @@ def job_facts(job: Job, details: Details) -> dict[str, str]:
         "reason": job.reason,
         "phase": job.phase,
         "waiting": f"{_ago(details.waiting_since)}; only its disk costs meanwhile" if details.waiting_since else "",
+        "kept": _kept(job),
         "warning": f"no sign of life for {_ago(details.silent_since)}" if details.silent_since else "",
         "trainer": details.latest,
         "exit code": "" if job.exit_code is None else str(job.exit_code),
@@ -115,6 +116,15 @@ def job_facts(job: Job, details: Details) -> dict[str, str]:
         "output": job.output,
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _kept(job: Job) -> str:
+    """How long there is time for a look at the instance of a failed job."""
+    if not job.kept_until:
+        return ""
+    return (
+        f"for a look by ssh, another {duration(job.kept_until - datetime.now(UTC))}; to end it: inv terminate {job.id}"
+    )
 
 
 def _ago(moment: datetime) -> str:

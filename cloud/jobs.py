@@ -47,6 +47,8 @@ class Job:
     reason: str = ""
     address: str | None = None
     spot_request: str | None = None
+    kept_until: datetime | None = None
+    """Until when the instance of a failed job stays for a look."""
     sync_seconds: int = 60
     resumes: str = ""
     """The job from whose output this one went on."""
@@ -112,11 +114,17 @@ class Job:
             reason=reason,
             address=(instance or {}).get("PublicIpAddress"),
             spot_request=(instance or {}).get("SpotInstanceRequestId"),
+            kept_until=_kept_until(tags) if state not in GONE else None,
             sync_seconds=asked.get("sync_seconds", 60),
             resumes=tags.get("solver:resumes") or asked.get("resumes", ""),
             resumed_by=(record.resumed_by if record else "") or tags.get("solver:resumed-by", ""),
             bundle=record.bundle if record else (),
         )
+
+
+def _kept_until(tags: dict[str, str]) -> datetime | None:
+    text = tags.get("solver:kept-until")
+    return datetime.fromisoformat(text) if text else None
 
 
 def _market(instance: InstanceTypeDef) -> str:

@@ -109,6 +109,7 @@ def _userdata(aws: Aws, plan: Plan) -> bytes:
             deadline=int(plan.deadline.timestamp()),
             sync_seconds=aws.settings.sync_seconds,
             login_user=aws.settings.login_user,
+            keep_seconds=int(60 * (aws.settings.keep_on_failure or 0)),
             origin=plan.origin,
         )
     )

@@ -99,6 +99,7 @@ def decide(
             "image": image,
             "trainer": settings.trainer,
             "max_hours": settings.max_hours,
+            "keep_on_failure": settings.keep_on_failure,
             "sync_seconds": settings.sync_seconds,
             **({"resumes": resumes.job} if resumes else {}),
         },

@@ -110,7 +110,9 @@ def instance_policy(*, account: str, region: str, bucket: str, repository: str, 
                 "Resource": f"{ec2}:instance/*",
                 "Condition": {
                     **ours,
-                    "ForAllValues:StringEquals": {"aws:TagKeys": ["solver:status", "solver:phase", "solver:s3-path"]},
+                    "ForAllValues:StringEquals": {
+                        "aws:TagKeys": ["solver:status", "solver:phase", "solver:s3-path", "solver:kept-until"]
+                    },
                 },
             },
             {

@@ -71,6 +71,8 @@ class UserData:
     """Seconds since 1970."""
     sync_seconds: int
     login_user: str
+    keep_seconds: int = 0
+    """How long the instance of a failed job stays for a look."""
     origin: str = ""
     """The job whose output in S3 to go on from; "" to start afresh."""
 
@@ -113,6 +115,7 @@ def assignments(job: UserData) -> Iterator[str]:
         "JOB_DEADLINE": job.deadline,
         "JOB_SYNC_SECONDS": job.sync_seconds,
         "JOB_LOGIN_USER": job.login_user,
+        "JOB_KEEP_SECONDS": job.keep_seconds,
         "JOB_ORIGIN": job.origin,
     }
     for name, value in values.items():

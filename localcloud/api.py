@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from . import credentials, ec2, ecr, s3
+from . import capacity, credentials, ec2, ecr, interruption, s3
 from .credentials import Application, Environ, StartResponse
+from .errors import LocalCloudError
 from .instances import Cloud, LocalInstance
 
 SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
@@ -37,7 +39,10 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
     def dispatch(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path.startswith("/_local/"):
-            return _answer(start_response, *_local(environ["REQUEST_METHOD"], path.removeprefix("/_local/")))
+            asked = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+            return _answer(
+                start_response, *_local(environ["REQUEST_METHOD"], path.removeprefix("/_local/"), asked, cloud)
+            )
         if path.startswith(("/moto-api", "/latest/")):  # moto's own controls, which would empty the cloud
             return _answer(start_response, "404 Not Found", "")
         return checked(environ, start_response)
@@ -45,21 +50,46 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
     return dispatch
 
 
-def _local(method: str, name: str) -> tuple[str, Any]:
-    """What the cloud says of itself, and what can be done to it: status and answer of /_local/NAME."""
+def _local(method: str, name: str, asked: dict[str, str], cloud: Cloud) -> tuple[str, Any]:
+    """What the cloud says of itself, and what can be done to it: status and answer of /_local/NAME?ASKED.
+
+    A refusal is the problem and the fix of a LocalCloudError.
+    """
+    try:
+        return _done(method, name, asked, cloud)
+    except LocalCloudError as error:
+        return "400 Bad Request", {"problem": error.problem, "fix": error.fix}
+
+
+def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud) -> tuple[str, Any]:
     match method, name:
         case "GET", "caller-address":
             return "200 OK", "127.0.0.1\n"
         case "GET", "status":
-            return "200 OK", {"instances": [describe(instance) for instance in all_instances()]}
+            return "200 OK", {
+                "instances": [describe(instance) for instance in all_instances()],
+                "without_capacity": sorted(cloud.exhausted),
+            }
         case "POST", "forget":
             for backend in backends():
                 backend.forget(all_ended=True)
             return "200 OK", {}
         case "POST", "expire-sessions":
             return "200 OK", {"sessions": credentials.expire_sessions()}
+        case "POST", "interrupt":
+            instance = interruption.named(living_instances(), asked.get("job", ""))
+            lines = interruption.interrupt(
+                instance.ec2_backend, instance, interruption.seconds(asked.get("notice", "120"))
+            )
+            return "200 OK", {"lines": lines}
+        case "POST", "rebalance":
+            instance = interruption.named(living_instances(), asked.get("job", ""))
+            return "200 OK", {"lines": interruption.recommend_rebalance(instance.ec2_backend, instance)}
+        case "POST", "capacity":
+            change_capacity(cloud, asked.get("type", ""), asked.get("state", ""))
+            return "200 OK", {}
         case _:
-            return "404 Not Found", {"error": f"{method} {name} is not known here"}
+            return "404 Not Found", {"problem": f"{method} {name} is not known here", "fix": None}
 
 
 def _answer(start_response: StartResponse, status: str, content: Any) -> Iterable[bytes]:
@@ -78,6 +108,19 @@ def backends() -> Iterator[ec2.Region]:
 def all_instances() -> Iterator[LocalInstance]:
     for backend in backends():
         yield from backend.all_instances()
+
+
+def living_instances() -> list[LocalInstance]:
+    """The instances that have not ended and are not about to."""
+    return [instance for instance in all_instances() if instance.state not in ("shutting-down", "terminated")]
+
+
+def change_capacity(cloud: Cloud, instance_type: str, state: str) -> None:
+    """Take capacity away or give it back, and tell the spot requests that wait for it."""
+    capacity.change(cloud, instance_type, state)
+    if state == "back":
+        for backend in backends():
+            backend.capacity_returned(instance_type)
 
 
 def describe(instance: LocalInstance) -> dict[str, str]:

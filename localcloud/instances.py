@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,13 @@ from moto.ec2.utils import filter_iam_instance_profiles
 from .machines import Machines, MachineSpec
 
 if TYPE_CHECKING:
+    from .interruption import Interruption
     from .lifecycle import LifecycleBackend
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 USER = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
+SPOT_STOP = ("Server.SpotInstanceShutdown", "Server.SpotInstanceShutdown: Spot instance shutdown")
+SPOT_TERMINATION = ("Server.SpotInstanceTermination", "Server.SpotInstanceTermination: Spot instance termination")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Cloud:
     forget_seconds: float
     """How long a terminated instance and its tags can still be described."""
     relaunch_seconds: float
-    """How long EC2 takes to launch the next instance of a persistent spot request."""
+    """How long EC2 takes to launch the next instance of a persistent spot request, or to start an interrupted one."""
+    exhausted: set[str] = field(default_factory=set)
+    """The instance types of which there is no capacity now."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Launch:
     user_data: Any
     security_group_names: list[str]
     rest: dict[str, Any]
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class LocalInstance(Instance):
@@ -50,6 +56,10 @@ class LocalInstance(Instance):
     spot_instance_request_id: str | None = None
     launch: Launch
     ended_at: datetime | None = None
+    interruption: Interruption | None = None
+    """What EC2 has in store for it, or has done to it, since it last started."""
+    announced: bool = False
+    """Whether its metadata service shows an interruption or a rebalance recommendation."""
 
     @property
     def public_dns_name(self) -> str | None:
@@ -63,8 +73,8 @@ class LocalInstance(Instance):
     def explain(self, code: str, message: str) -> None:
         """Say why it left its state: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html"""
         self.state_reason = StateReason(message, code)
-        by_user = code == USER[0]
-        self._reason = f"User initiated ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)" if by_user else ""
+        who = "User" if code == USER[0] else "Service" if code.startswith("Server.Spot") else None
+        self._reason = f"{who} initiated ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)" if who else ""
 
     def show_address(self, address: str | None) -> None:
         self.nics[0].public_ip = address
@@ -81,6 +91,13 @@ def require(instance: LocalInstance, done: str, *states: str) -> None:
 def background(function: Callable[..., None], *arguments: Any) -> None:
     """Run a function in a thread of its own that does not keep the process alive."""
     threading.Thread(target=function, args=arguments, name=function.__name__, daemon=True).start()
+
+
+def later(seconds: float, function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function after that time, in a thread that does not keep the process alive."""
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), function, arguments)
+    timer.daemon = True
+    timer.start()
 
 
 def role_of_launch(backend: LifecycleBackend, arguments: dict[str, Any]) -> str | None:

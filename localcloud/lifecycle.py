@@ -17,6 +17,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import InstanceState, Reservation, StateReason
 
+from . import capacity
 from .disks import attach_settings, whole_mapping
 from .idempotency import Answers
 from .instances import USER, Cloud, Launch, LocalInstance, background, machine_spec, require, role_of_launch
@@ -44,6 +45,7 @@ class LifecycleBackend(EC2Backend):
     ) -> Reservation:
         """Every way to launch passes here: RunInstances, fleets, spot requests."""
         with self.lock:
+            capacity.check_launch(self, kwargs)
             launch = Launch(image_id, user_data, list(security_group_names), copy.copy(kwargs))
             role = role_of_launch(self, kwargs)
             kwargs["block_device_mappings"] = whole_mapping(self, image_id, kwargs.get("block_device_mappings") or [])
@@ -179,8 +181,11 @@ class LifecycleBackend(EC2Backend):
         instance.state_reason, instance._reason = StateReason(), ""
         instance.enter("pending")
         instance.launch_time = datetime.now(UTC).replace(tzinfo=None)
-        start = self.cloud.machines.start
-        background(self._bring_up, instance, lambda: start(instance.id), self._start_failed)
+        background(self._bring_up, instance, lambda: self.power_on(instance), self._start_failed)
+
+    def power_on(self, instance: LocalInstance) -> str:
+        """Have the machine of a stopped instance boot; returns its address. Called without the lock."""
+        return self.cloud.machines.start(instance.id)
 
     def reboot_instances(self, instance_ids: list[str]) -> list[LocalInstance]:
         with self.lock:

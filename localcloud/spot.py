@@ -6,79 +6,20 @@ States and status codes: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spo
 # mypy: allow-subclassing-any
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models.core import TaggedEC2Resource
-from moto.ec2.utils import generic_filter, random_spot_request_id
+from moto.ec2.utils import generic_filter
 
-from .instances import LocalInstance
+from . import capacity
+from .instances import SPOT_STOP, SPOT_TERMINATION, LocalInstance, later
 from .lifecycle import LifecycleBackend
 from .spot_options import SpotOptions
+from .spot_request import NO_CAPACITY, SpotRequest
 
 KEPT_AFTER_END = timedelta(hours=4)
 """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotInstanceRequests.html"""
-
-
-class SpotRequest(TaggedEC2Resource):
-    """One request, as DescribeSpotInstanceRequests shows it."""
-
-    valid_from = None
-    product_description = "Linux/UNIX"
-
-    def __init__(self, backend: SpotBackend, instance: LocalInstance, options: SpotOptions, tags: dict[str, str]):
-        self.ec2_backend = backend
-        self.id = self.spot_instance_request_id = random_spot_request_id()
-        self.options = options
-        self.type = options.type
-        self.instance_interruption_behavior = options.interruption
-        self.valid_until = options.valid_until
-        self.spot_price = options.max_price
-        self.create_time = datetime.now(UTC)
-        self.launched_availability_zone = instance.availability_zone
-        self.launch_specification = {
-            "ImageId": instance.image_id,
-            "InstanceType": instance.instance_type,
-            "KeyName": instance.key_name,
-            "SecurityGroups": [{"GroupId": group.id, "GroupName": group.name} for group in instance.security_groups],
-            "Placement": {"AvailabilityZone": instance.availability_zone},
-            "Monitoring": {"Enabled": False},
-            "SubnetId": instance.subnet_id,
-        }
-        self.instance_id: str | None = None
-        self.launch = instance.launch
-        self.add_tags(tags)
-        self.fulfil(instance)
-
-    @property
-    def uncancelled(self) -> bool:
-        return self.state in ("open", "active", "disabled")
-
-    def enter(self, state: str, code: str, message: str) -> None:
-        """Go into a state, with the status code and message that explain it."""
-        self.state = state
-        self.status: dict[str, Any] = {"Code": code, "Message": message, "UpdateTime": datetime.now(UTC)}
-
-    def fulfil(self, instance: LocalInstance) -> None:
-        """Give the request its instance."""
-        self.instance_id = instance.id
-        instance.spot_instance_request_id = self.id
-        instance.lifecycle = "spot"
-        self.enter("active", "fulfilled", "Your spot request is fulfilled.")
-
-    def get_filter_value(self, filter_name: str, method_name: str | None = None) -> Any:
-        match filter_name:
-            case "status-code":
-                return self.status["Code"]
-            case "instance-id":
-                return self.instance_id or ""
-            case "launch.instance-type":
-                return self.launch_specification["InstanceType"]
-            case _:
-                return super().get_filter_value(filter_name, "DescribeSpotInstanceRequests")
 
 
 class SpotBackend(LifecycleBackend):
@@ -144,7 +85,7 @@ class SpotBackend(LifecycleBackend):
             instance = self.living_instance(request.instance_id)
             if instance is None:
                 request.enter("cancelled", "schedule-expired", "The request expired.")
-            elif request.status["Code"] == "instance-stopped-no-capacity":
+            elif request.status["Code"] == NO_CAPACITY:
                 request.enter("cancelled", "instance-terminated-by-service", "The request expired while stopped.")
                 self.end(instance, "Server.SpotInstanceTermination", "Spot request expired while stopped")
             else:
@@ -154,7 +95,12 @@ class SpotBackend(LifecycleBackend):
         request = self.spot_request(instance)
         if request is None:
             return
-        if request.state == "active":
+        if request.state == "active" and instance.state_reason.code == SPOT_STOP[0]:
+            request.enter(
+                "disabled", NO_CAPACITY, "Your Spot instance was stopped: there is no Spot capacity available."
+            )
+            later(self.cloud.relaunch_seconds, self._try_again, request)
+        elif request.state == "active":
             request.enter("disabled", "instance-stopped-by-user", "The instance was stopped by its user.")
         elif request.state == "cancelled":
             # A stopped instance whose request is cancelled cannot start again, and EC2 terminates it.
@@ -171,7 +117,9 @@ class SpotBackend(LifecycleBackend):
         if request.type == "persistent" and instance.state_reason.code != "Server.InternalError":
             request.instance_id = None
             request.enter("open", "pending-evaluation", "The instance was terminated; the request is open again.")
-            later(self.cloud.relaunch_seconds, self._relaunch, request)
+            later(self.cloud.relaunch_seconds, self._try_again, request)
+        elif instance.state_reason.code == SPOT_TERMINATION[0]:
+            request.enter("closed", "instance-terminated-no-capacity", "There is no Spot capacity available.")
         else:
             request.enter("closed", "instance-terminated-by-user", "The instance was terminated.")
 
@@ -191,11 +139,15 @@ class SpotBackend(LifecycleBackend):
     def check_can_start(self, instance: LocalInstance) -> None:
         """Only EC2 can start what it stopped itself."""
         super().check_can_start(instance)
+        if instance.state != "stopped":
+            return
         request = self.spot_request(instance)
-        if request and instance.state == "stopped" and request.status["Code"] != "instance-stopped-by-user":
+        if request and request.status["Code"] != "instance-stopped-by-user":
             raise _wrong_state(instance, "start")
+        capacity.check_start(self, instance)
 
     def start_stopped(self, instance: LocalInstance) -> None:
+        instance.interruption = None
         super().start_stopped(instance)
         if request := self.spot_request(instance):
             request.fulfil(instance)
@@ -205,11 +157,36 @@ class SpotBackend(LifecycleBackend):
         request = self.spot_request(instance)
         return super().ends_at_shutdown(instance) or (request is not None and request.type == "one-time")
 
-    def _relaunch(self, request: SpotRequest) -> None:
-        """Launch what the request asked for once more: the same but for the tags of the first launch."""
+    def power_on(self, instance: LocalInstance) -> str:
+        """What the metadata service announced before the stop is over."""
+        if instance.announced:
+            instance.announced = False
+            self.cloud.machines.notice(instance.id, None, None)
+            self.cloud.machines.rebalance(instance.id, None)
+        return super().power_on(instance)
+
+    def capacity_returned(self, instance_type: str) -> None:
+        """There are machines of that type again: have the requests that wait for them fulfilled, soon."""
         with self.lock:
-            if request.state == "open":
+            requests = [r for r in self.spot_instance_requests.values() if isinstance(r, SpotRequest) and r.waits]
+        for request in requests:
+            if request.instance_type == instance_type:
+                later(self.cloud.relaunch_seconds, self._try_again, request)
+
+    def _try_again(self, request: SpotRequest) -> None:
+        """Give a request that waits its instance, if there is capacity: the stopped one, or one more.
+
+        One more is what the request asked for but for the tags of the first launch.
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/interruption-behavior.html (restart of stopped instances)
+        """
+        with self.lock:
+            scarce = request.instance_type in self.cloud.exhausted
+            if request.state == "open" and scarce:
+                request.enter("open", "capacity-not-available", capacity.NO_SPOT)
+            elif request.state == "open":
                 request.fulfil(self.run_again(request.launch))
+            elif request.waits and not scarce and (stopped := self.living_instance(request.instance_id)):
+                self.start_stopped(stopped)
 
     def forget(self, *, all_ended: bool = False) -> None:
         """Besides instances, drop the requests that ended long enough ago, or all that ended, without an instance."""
@@ -229,10 +206,3 @@ def _wrong_state(instance: LocalInstance, action: str) -> EC2ClientError:
         f"You can't {action} the Spot Instance '{instance.id}' because the associated Spot Instance request is not in "
         f"an appropriate state to support {action}.",
     )
-
-
-def later(seconds: float, function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function after that time, in a thread that does not keep the process alive."""
-    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), function, arguments)
-    timer.daemon = True
-    timer.start()

@@ -8,6 +8,8 @@ import select
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -82,9 +84,47 @@ def alive(state: State) -> Running | None:
 
 def instances(running: Running) -> list[dict[str, Any]]:
     """What the daemon says of its instances: id, type, state, address."""
-    with urllib.request.urlopen(f"{running.endpoint}/_local/status", timeout=30) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["instances"]
-        return found
+    found: list[dict[str, Any]] = _ask(running, "GET", "status")["instances"]
+    return found
+
+
+def types_without_capacity(running: Running) -> list[str]:
+    """The instance types of which the cloud has none left."""
+    found: list[str] = _ask(running, "GET", "status")["without_capacity"]
+    return found
+
+
+def interrupt(running: Running, job: str, *, notice: str = "120") -> list[str]:
+    """Have EC2 interrupt a spot instance; returns at once, with what will happen, line by line.
+
+    job: instance id, a unique beginning of one, or `latest`. notice: seconds until then, 0 for no notice at all.
+    Raises LocalCloudError when there is no such instance, or it is none that EC2 could interrupt now.
+    """
+    lines: list[str] = _ask(running, "POST", "interrupt", job=job, notice=notice)["lines"]
+    return lines
+
+
+def recommend_rebalance(running: Running, job: str) -> list[str]:
+    """Have EC2 recommend a rebalance to a spot instance. Arguments, result and errors are those of `interrupt`."""
+    lines: list[str] = _ask(running, "POST", "rebalance", job=job)["lines"]
+    return lines
+
+
+def change_capacity(running: Running, instance_type: str, state: str) -> None:
+    """Take all capacity of a type away (`none`), or give it `back`; raises LocalCloudError for anything else."""
+    _ask(running, "POST", "capacity", type=instance_type, state=state)
+
+
+def _ask(running: Running, method: str, name: str, **asked: str) -> dict[str, Any]:
+    """The daemon's answer to one request of its own; raises LocalCloudError with what it refuses."""
+    url = f"{running.endpoint}/_local/{name}?{urllib.parse.urlencode(asked)}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError as error:
+        refusal = json.load(error)
+        raise LocalCloudError(refusal["problem"], fix=refusal["fix"]) from None
 
 
 def _profile(state: State, running: Running, found: prerequisites.Found) -> dict[str, str]:

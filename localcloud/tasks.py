@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, task
 from invoke.exceptions import Exit
+
+if TYPE_CHECKING:
+    from .state import Running
 
 
 def _say(line: str) -> None:
@@ -35,7 +38,7 @@ def prepare() -> None:
     }
 )
 def up(_: Any, forget_seconds: float = 3600, relaunch_seconds: float = 30) -> None:
-    """Start the local cloud: API, registry and machines on loopback."""
+    """Start the local cloud: API, registry and machines."""
     from . import profile, supervisor
     from .state import State
 
@@ -60,22 +63,63 @@ def down(_: Any) -> None:
 
 @task
 def status(_: Any) -> None:
-    """Show what of the local cloud runs; exit code 1 if it is down."""
+    """Show what of the local cloud runs; exit code 1 if down."""
     from . import profile, supervisor
     from .state import State
 
-    state = State.default()
-    running = supervisor.alive(state)
-    if running is None:
-        raise Exit("the local cloud is down\n  start it: inv local.up", 1)
+    running = _running()
     print(f"endpoint  {running.endpoint}")
     print(f"profile   {profile.name()}")
     print(f"registry  {running.registry}")
-    print(f"log       {state.log}")
+    print(f"log       {State.default().log}")
     found = supervisor.instances(running)
     print(f"instances {len(found)}")
     for one in found:
         print(f"  {one['id']}  {one['type']:<14} {one['state']:<14} {one['address']}".rstrip())
+    for instance_type in supervisor.types_without_capacity(running):
+        print(f"no capacity for {instance_type}")
 
 
-ns = Collection("local", up, down, status)
+@task(
+    positional=["job"],
+    help={
+        "job": "instance id, a unique beginning of one, or `latest`",
+        "notice": "seconds between the notice and the end (default: 120, as on AWS); 0 is no notice at all",
+        "rebalance": "only recommend a rebalance",
+    },
+)
+def interrupt(_: Any, job: str, notice: str = "120", rebalance: bool = False) -> None:
+    """Have EC2 reclaim a spot instance; returns at once."""
+    from . import supervisor
+
+    running = _running()
+    told = (
+        supervisor.recommend_rebalance(running, job) if rebalance else supervisor.interrupt(running, job, notice=notice)
+    )
+    print("\n".join(told))
+
+
+@task(
+    positional=["instance_type", "state"],
+    help={"instance_type": "for example c7i.4xlarge", "state": "`none`, or `back` for as much as anybody wants"},
+)
+def capacity(_: Any, instance_type: str, state: str) -> None:
+    """Take a type's capacity away from EC2, or give it back."""
+    from . import supervisor
+
+    supervisor.change_capacity(_running(), instance_type, state)
+    _say(f"there is {'no' if state == 'none' else 'enough'} capacity for {instance_type}")
+
+
+def _running() -> Running:
+    """The local cloud; ends the command with exit code 1 if down."""
+    from . import supervisor
+    from .state import State
+
+    running = supervisor.alive(State.default())
+    if running is None:
+        raise Exit("the local cloud is down\n  start it: inv local.up", 1)
+    return running
+
+
+ns = Collection("local", up, down, status, interrupt, capacity)

@@ -127,6 +127,7 @@ def test_the_plan_says_what_was_asked(aws: Aws) -> None:
         "image": image().uri,
         "trainer": "train --config {config} --output {output}",
         "max_hours": 3.0,
+        "keep_on_failure": None,
         "sync_seconds": 60,
     }
 

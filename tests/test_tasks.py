@@ -39,7 +39,7 @@ def config(home: Path) -> Path:
 def test_every_command_is_listed_with_one_line_of_help(home: Path) -> None:
     listed = [line for line in inv("--list", home=home).stdout.splitlines()[1:] if line]
     helped = dict(line.split(maxsplit=1) for line in listed)
-    assert set(helped) == {*COMMANDS, "local.up", "local.down", "local.status"}
+    assert set(helped) == {*COMMANDS, *(f"local.{name}" for name in ("up", "down", "status", "interrupt", "capacity"))}
     assert len(helped) == len(listed)
 
 

@@ -45,6 +45,7 @@ JOB_LAUNCHED_AT=1795507200
 JOB_DEADLINE=1795518000
 JOB_SYNC_SECONDS=60
 JOB_LOGIN_USER=ec2-user
+JOB_KEEP_SECONDS=0
 JOB_ORIGIN=''
 JOB_TRAINER=(train --config '/solver/config/fast buckets.yaml' --output /solver/output)
 RECORD_PY="""

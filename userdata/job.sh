@@ -94,7 +94,19 @@ finish() {
     esac
     wait_for_tags
     cancel_spot_request
+    [[ $OUTCOME != failed || -z $INSTANCE ]] || stay_for_a_look
     power_off
+}
+
+# The instance of a failed job stays for a look, as long as was asked for, but not past the deadline.
+stay_for_a_look() {
+    local until=$((EPOCHSECONDS + JOB_KEEP_SECONDS)) told=
+    ((until < JOB_DEADLINE)) || until=$JOB_DEADLINE
+    ((JOB_KEEP_SECONDS > 0 && until > EPOCHSECONDS)) || return 0
+    trap 'told=yes' TERM INT HUP
+    attempt "staying for a look" call ec2 create-tags --resources "$INSTANCE" \
+        --tags "Key=solver:kept-until,Value=$(date --date="@$until" +%FT%TZ)"
+    [[ -n $told ]] || pause $((until - EPOCHSECONDS))
 }
 
 # A failure must not keep another from being told: every attempt is made.

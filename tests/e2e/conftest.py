@@ -121,7 +121,7 @@ def nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
             "INVOKE_SOLVER_SYNC_SECONDS": "2",
         },
     )
-    user.run("local.up", timeout=600)
+    user.run("local.up", "--relaunch-seconds", "1", timeout=600)
     yield user
     user.run("local.down")
 

@@ -67,6 +67,9 @@ class FakeMachines:
     def notice(self, instance_id: str, action: str | None, at: datetime | None) -> None:
         self._note("notice", instance_id, action)
 
+    def rebalance(self, instance_id: str, at: datetime | None) -> None:
+        self._note("rebalance", instance_id, at and "recommended")
+
     def close(self) -> None:
         self._note("close")
 

@@ -47,6 +47,27 @@ def test_a_trainer_that_fails_leaves_its_output_and_the_reason(machine: Machine,
     ]
 
 
+def test_the_instance_of_a_failed_job_stays_for_a_look_if_asked(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, keep_seconds=1800)
+    machine.write("trainer", "exit 1")
+    machine.start()
+    machine.until(lambda: machine.tags.get("kept-until"))
+    assert machine.tags["status"] == "failed"
+    assert machine.record is not None
+    assert machine.record["ended_at"]
+    assert machine.called("aws ec2 cancel-spot-instance-requests")
+    assert not machine.called(TERMINATION)
+    machine.process.send_signal(signal.SIGTERM)
+    machine.ended()
+    assert machine.calls[-1] == TERMINATION
+
+
+def test_no_look_is_longer_than_the_deadline(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, keep_seconds=1800, deadline=int(time.time()) - 5).boot()
+    assert "kept-until" not in machine.tags
+    assert machine.calls[-1] == TERMINATION
+
+
 def test_after_the_deadline_nothing_is_started(tmp_path: Path) -> None:
     machine = Machine(tmp_path, deadline=int(time.time()) - 5).boot()
     assert machine.calls[0] == "shutdown -h +MINUTES"

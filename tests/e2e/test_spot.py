@@ -1,0 +1,88 @@
+"""Spot reclaims: nothing is lost, with notice and without, and the model is the one of an undisturbed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import User, gone, training
+from .test_story import trained_by_hand, tree
+
+ITERATIONS = 2_500_000
+"""Some ten seconds of training."""
+
+
+def config(user: User) -> Path:
+    return user.config("spot.yaml", iterations=ITERATIONS, report_every=50_000, checkpoint_every=50_000)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(user: User, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the trainer leaves when nothing happens to it; the image is there after any launch."""
+    job, _ = user.launch(config(user), "~/models/undisturbed")
+    image = user.status(job)["image"]
+    user.run("terminate", job)
+    return trained_by_hand(image, config(user), tmp_path_factory.mktemp("by-hand") / "model")
+
+
+def downloaded(user: User, job: str, directory: Path) -> dict[str, bytes]:
+    user.run("download", job, "--output", str(directory))
+    return tree(directory)
+
+
+def stopped(found: dict[str, Any]) -> bool:
+    return bool(found["state"] == "stopped")
+
+
+@pytest.mark.parametrize("notice", ["10", "0"])
+def test_an_interrupted_job_goes_on_as_itself(
+    user: User, undisturbed: dict[str, bytes], notice: str, tmp_path: Path
+) -> None:
+    job, _ = user.launch(config(user), "~/models/spot")
+    user.until(job, training)
+    user.run("local.capacity", "c7i.4xlarge", "none")
+    try:
+        user.run("local.interrupt", job, "--notice", notice)
+        found = user.until(job, stopped)
+        assert (found["status"], found["phase"]) == ("interrupted", "waiting for capacity")
+        shown = user.run("status", job).stdout
+        assert "only its disk costs meanwhile" in shown
+    finally:
+        user.run("local.capacity", "c7i.4xlarge", "back")
+    user.run("wait", job)
+    found = user.until(job, gone)
+    assert (found["id"], found["status"], found["exit_code"]) == (job, "complete", 0)
+    assert downloaded(user, job, tmp_path / "model") == undisturbed
+
+
+def test_a_terminated_job_is_resumed_by_another(user: User, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    old, _ = user.launch(config(user), "~/models/resumed")
+    user.until(old, training)
+    assert f"{old} is at work (training)" in user.run("resume", old, code=1).stderr
+    user.run("terminate", old)
+    resumed = user.run("resume", old, "--instance", "c7i.8xlarge", "--on-demand")
+    new = resumed.stdout.strip()
+    assert "building" not in resumed.stderr
+    user.run("wait", old)  # which follows the link
+    found = user.until(new, gone)
+    assert (found["type"], found["market"], found["resumes"]) == ("c7i.8xlarge", "on-demand", old)
+    followed = user.run("status", old)
+    assert f"{old} goes on as {new}" in followed.stderr
+    assert f"job        {new}" in followed.stdout
+    assert f"{new} is complete" in user.run("resume", old, code=1).stderr
+    assert "resum" in user.run("logs", old).stdout
+    assert downloaded(user, old, tmp_path / "model") == undisturbed
+
+
+def test_two_resumes_at_once_make_one_job(user: User) -> None:
+    old, _ = user.launch(config(user), "~/models/twice")
+    user.run("terminate", old)
+    both = [user.start("resume", old) for _ in range(2)]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in both]
+    new = {out.strip() for out, _, code in ended if code == 0}
+    assert len(new) == 1
+    for _, said, code in ended:
+        assert code == 0 or f"has been resumed already, as {new.copy().pop()}" in said
+    user.run("terminate", new.pop())
