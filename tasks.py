@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,6 +247,23 @@ def logs(c: Context, job: str, follow: bool = False, profile: str | None = None,
         cloud.logs.print_log(aws, found, follow=follow)
 
 
+@task(help={"yes": "do not ask", **ACCOUNT})
+def gc(c: Context, yes: bool = False, profile: str | None = None, region: str | None = None) -> None:
+    """End what is left over and costs money; jobs go on."""
+    aws = connect(c, profile=profile, region=region)
+    left = cloud.leftovers.find(aws, datetime.now(UTC))
+    if not left:
+        cloud.display.say("nothing is left over")
+        return
+    cloud.display.table(("KIND", "ID", "WHY", "COSTS"), [(one.kind, one.id, one.why, one.costs) for one in left])
+    if not yes and not cloud.display.agreed(f"end these {len(left)}?", otherwise="inv gc --yes"):
+        raise cloud.errors.CloudError("nothing was ended")
+    with cloud.errors.interruptible("the same again ends the rest"):
+        for one in left:
+            cloud.cleanup.end(aws, one)
+            cloud.display.say(f"ended {one.kind} {one.id}")
+
+
 @task(help={"output": "directory for the model"})
 def demo(c: Context, output: str = "~/models/demo") -> None:
     """The whole story on this machine, from setup to download."""
@@ -279,7 +297,7 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
-ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, demo)
+ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, gc, demo)
 ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)

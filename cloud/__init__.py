@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
+    from . import cleanup as cleanup
     from . import config as config
     from . import display as display
     from . import errors as errors
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from . import jobs as jobs
     from . import keypair as keypair
     from . import launch as launch
+    from . import leftovers as leftovers
     from . import logs as logs
     from . import machine as machine
     from . import plan as plan

@@ -170,3 +170,25 @@ def _translated(doing: str, error: Exception) -> CloudError:
         who = f"allow {operation} to this profile's user or role, or use another --profile"
         return CloudError(f"cannot {doing}: AWS refuses {operation} ({code}): {message}", fix=who)
     return CloudError(f"cannot {doing}: {message} ({code})", fix=FIXES.get(code))
+
+
+NOT_FOUND = {
+    "InvalidInstanceID.NotFound",
+    "InvalidSpotInstanceRequestID.NotFound",
+    "InvalidVolume.NotFound",
+    "ImageNotFoundException",
+    "NoSuchUpload",
+}
+"""AWS's answers when something has gone already."""
+
+
+@contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """Let AWS answer that something has gone already."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) not in NOT_FOUND:
+            raise

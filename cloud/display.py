@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from .errors import UsageError
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """One line of progress."""
     print(text, file=sys.stderr, flush=True)
+
+
+def agreed(question: str, *, otherwise: str) -> bool:
+    """Ask on the terminal; raises UsageError where there is none.
+
+    otherwise: what to type instead, without a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is here to say yes", fix=f"without a terminal: {otherwise}")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()) -> None:

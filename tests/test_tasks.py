@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-COMMANDS = ["attach", "demo", "download", "launch", "logs", "resume", "setup", "status", "terminate", "test", "wait"]
+COMMANDS = (
+    *("attach", "demo", "download", "gc", "launch", "logs", "resume", "setup", "status", "terminate", "test", "wait"),
+)
 
 
 def inv(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import User, gone, training
-from .test_story import trained_by_hand, tree
+from .test_story import ec2, trained_by_hand, tree
 
 ITERATIONS = 2_500_000
 """Some ten seconds of training."""
@@ -86,3 +86,33 @@ def test_two_resumes_at_once_make_one_job(user: User) -> None:
     for _, said, code in ended:
         assert code == 0 or f"has been resumed already, as {new.copy().pop()}" in said
     user.run("terminate", new.pop())
+
+
+def living(user: User, request: str) -> list[str]:
+    """Instances of a spot request that are not terminated."""
+    asked = [
+        {"Name": "spot-instance-request-id", "Values": [request]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    ]
+    groups = ec2(user).describe_instances(Filters=asked)["Reservations"]
+    return [instance["InstanceId"] for group in groups for instance in group["Instances"]]
+
+
+def test_an_instance_that_takes_the_place_of_one_terminated_by_hand_ends_itself(user: User) -> None:
+    """EC2 fulfils a persistent request again when its instance is terminated without cancelling it."""
+    job, _ = user.launch(config(user), "~/models/by-hand")
+    request = user.until(job, training)["spot_request"]
+    client = ec2(user)
+    client.terminate_instances(InstanceIds=[job])
+
+    def state() -> str:
+        found = client.describe_spot_instance_requests(SpotInstanceRequestIds=[request])["SpotInstanceRequests"]
+        return str(found[0]["State"])
+
+    user.until(job, lambda _: state() == "cancelled")  # by the second instance, which finds the launch taken
+    user.until(job, lambda _: not living(user, request))
+    assert user.status(job)["status"] == "terminated"
+
+
+def test_nothing_is_left_over_after_all_that(user: User) -> None:
+    assert "nothing is left over" in user.run("gc").stderr

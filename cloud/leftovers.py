@@ -1,0 +1,239 @@
+"""What of solver-cloud is left in the account and costs money.
+
+The facts are gathered first, in a few calls; functions that call nothing decide what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import records
+from .aws import Aws, aws_errors, gone_is_fine
+from .config import Settings
+from .display import duration
+from .image import TAG_LENGTH
+from .jobs import GONE
+from .policies import OURS
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef, SpotInstanceRequestTypeDef, VolumeTypeDef
+    from mypy_boto3_ecr.type_defs import ImageDetailTypeDef
+    from mypy_boto3_s3.type_defs import MultipartUploadTypeDef
+
+GRACE = timedelta(minutes=20)
+"""From a job's deadline on: its shutdown timer lets it save what it has for ten minutes."""
+SETTLING = timedelta(minutes=15)
+"""How long a spot request may be without its instance; EC2's answers are only eventually consistent:
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
+UPLOAD_AGE, IMAGE_AGE, IMAGES_KEPT = timedelta(days=1), timedelta(days=30), 3
+EBS, ECR, S3 = 0.08, 0.10, 0.023
+"""Dollars for a GB and month in us-east-1: https://aws.amazon.com/ebs/pricing/ (gp3), https://aws.amazon.com/ecr/pricing/,
+https://aws.amazon.com/s3/pricing/ (Standard)."""
+CANCELLABLE = ("open", "active", "disabled")
+"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-cancel.html"""
+ENDED = {"complete": "its job is complete", "failed": "its job failed", "terminated": "its job was terminated"}
+CONTENT_HASH = re.compile(f"[0-9a-f]{{{TAG_LENGTH}}}")
+"""Tag of an image that `launch` pushed; the repository may have others, which are not ours to judge."""
+JOBS, UPLOAD_ID = "jobs/", "?uploadId="
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that no job needs any more and that costs money."""
+
+    kind: Literal["instance", "spot request", "volume", "image", "upload"]
+    id: str
+    why: str
+    costs: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the account has of ours."""
+
+    settings: Settings
+    images: list[ImageDetailTypeDef]
+    uploads: list[MultipartUploadTypeDef]
+    volumes: list[VolumeTypeDef]
+    requests: list[SpotInstanceRequestTypeDef]
+    instances: dict[str, InstanceTypeDef]
+    """By id: those with our tag, and those of our spot requests, which have no tags if EC2 launched them anew."""
+    owners: dict[str, str]
+    """Whose a launch is, by client token, where there is an instance without our tag."""
+    records: dict[str, records.Record]
+
+
+def find(aws: Aws, now: datetime) -> list[Leftover]:
+    """Everything of ours that costs money and serves no job under way; spot requests before instances.
+
+    now: the moment to judge by, with its time zone. Raises CloudError when AWS refuses, or there has been no setup.
+    """
+    facts = _gather(aws)
+    judged = {id: _why_over(one, facts, now) for id, one in facts.instances.items() if _lives(one)}
+    over = {id: why for id, why in judged.items() if why}
+    under_way = judged.keys() - over.keys()
+    old = [upload for upload in facts.uploads if now - upload["Initiated"] > UPLOAD_AGE]
+    return [
+        *_request_leftovers(facts, over, now),
+        *(Leftover("instance", id, why, _instance_costs(facts, id)) for id, why in over.items()),
+        *(
+            Leftover("volume", disk["VolumeId"], "no instance has it", _monthly(disk["Size"] * EBS))
+            for disk in facts.volumes
+            if disk["State"] == "available"
+        ),
+        *_image_leftovers(facts, judged.keys(), now),
+        *(_upload_leftover(aws, one) for one in old if one["Key"].split("/")[1] not in under_way),
+    ]
+
+
+def _gather(aws: Aws) -> Facts:
+    """Images before jobs, and requests before instances: a launch in between is not seen, or seen with its instance."""
+    ours, settings = [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}], aws.settings
+    with aws_errors("look for what is left"):
+        pushed = images(aws)
+        requests = pages(aws.ec2, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=ours)
+        instances = _instances(aws, ours)
+        ids = [request["SpotInstanceRequestId"] for request in requests]
+        # A filter takes 200 values: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+        for start in range(0, len(ids), 200):
+            instances |= _instances(aws, [{"Name": "spot-instance-request-id", "Values": ids[start : start + 200]}])
+        untagged = [one for one in instances.values() if _lives(one) and not is_ours(one, settings)]
+        tokens = {token for one in untagged for token in _tokens(one, instances.values())}
+        return Facts(
+            settings=settings,
+            images=pushed,
+            uploads=pages(aws.s3, "list_multipart_uploads", "Uploads", Bucket=aws.bucket, Prefix=JOBS),
+            volumes=pages(aws.ec2, "describe_volumes", "Volumes", Filters=ours),
+            requests=requests,
+            instances=instances,
+            owners={token: owner for token in tokens if (owner := _read_owner(aws, token))},
+            records=records.read_all(aws),
+        )
+
+
+def pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]:
+    """All items of a paginated operation; key: where they are in an answer."""
+    return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page.get(key, [])]
+
+
+def images(aws: Aws) -> list[ImageDetailTypeDef]:
+    """Every image in the repository."""
+    return pages(aws.ecr, "describe_images", "imageDetails", repositoryName=aws.settings.repository)
+
+
+def _instances(aws: Aws, filters: list[dict[str, Any]]) -> dict[str, InstanceTypeDef]:
+    groups = pages(aws.ec2, "describe_instances", "Reservations", Filters=filters)
+    return {instance["InstanceId"]: instance for group in groups for instance in group["Instances"]}
+
+
+def _read_owner(aws: Aws, token: str) -> str | None:
+    """The instance that has taken the launch with this client token; None if none has."""
+    try:
+        return aws.s3.get_object(Bucket=aws.bucket, Key=f"launches/{token}")["Body"].read().decode().strip()
+    except aws.s3.exceptions.NoSuchKey:
+        return None
+
+
+def is_ours(resource: Any, settings: Settings) -> bool:
+    """Whether a resource of EC2 has our tag."""
+    return {"Key": OURS, "Value": settings.name} in resource.get("Tags", [])
+
+
+def _lives(instance: InstanceTypeDef) -> bool:
+    return instance["State"]["Name"] not in GONE
+
+
+def _tokens(instance: InstanceTypeDef, instances: Iterable[InstanceTypeDef]) -> list[str]:
+    """Client tokens that the launch of an instance may have: its own need not be it, that of one before it is."""
+    request = instance["SpotInstanceRequestId"]
+    siblings = [one for one in instances if one.get("SpotInstanceRequestId") == request]
+    return [token for one in siblings if (token := one.get("ClientToken"))]
+
+
+def _why_over(instance: InstanceTypeDef, facts: Facts, now: datetime) -> str | None:
+    """Why no job needs a living instance; None while one may. What is not known speaks for the job.
+
+    A persistent request whose instance is terminated launches another, without the tags of RunInstances. It takes the
+    launch if that is still free, and ends itself otherwise.
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
+    LaunchTime is that of the last start: one that EC2 starts after the deadline still has time to save what it has.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
+    """
+    id, record, started = instance["InstanceId"], facts.records.get(instance["InstanceId"]), instance["LaunchTime"]
+    if record and record.status in records.FINAL:
+        return None if now < _kept_until(instance, now) else ENDED[record.status]
+    if not is_ours(instance, facts.settings):
+        tokens = _tokens(instance, facts.instances.values())
+        owner = next((facts.owners[token] for token in tokens if token in facts.owners), id)
+        if owner != id:
+            return f"launched in place of {owner}, whose job it was"
+    deadline = _deadline(record, facts) if record else started + timedelta(hours=facts.settings.max_hours)
+    return f"past its deadline for {duration(now - deadline)}" if now > max(deadline, started) + GRACE else None
+
+
+def _kept_until(instance: InstanceTypeDef, otherwise: datetime) -> datetime:
+    """Until when the instance of a failed job stays for a look, as its user asked."""
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    return datetime.fromisoformat(tags["solver:kept-until"]) if "solver:kept-until" in tags else otherwise
+
+
+def _deadline(record: records.Record, facts: Facts) -> datetime:
+    return record.launched_at + timedelta(hours=record.asked.get("max_hours", facts.settings.max_hours))
+
+
+def _instance_costs(facts: Facts, id: str) -> str:
+    """A stopped one costs its disk: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Stop_Start.html"""
+    if facts.instances[id]["State"]["Name"] not in ("stopping", "stopped"):
+        return "its hourly price"
+    sizes = [disk["Size"] for disk in facts.volumes if any(to["InstanceId"] == id for to in disk["Attachments"])]
+    return _monthly(sum(sizes) * EBS) if sizes else "its disk's price"
+
+
+def _request_leftovers(facts: Facts, over: dict[str, str], now: datetime) -> Iterator[Leftover]:
+    """Requests that may launch an instance and have none that a job needs."""
+    for request in facts.requests:
+        id, last = request["SpotInstanceRequestId"], request.get("InstanceId")
+        mine = {
+            key: one for key, one in facts.instances.items() if key == last or one.get("SpotInstanceRequestId") == id
+        }
+        living = [key for key, one in mine.items() if _lives(one)]
+        settling = not mine and now - request["CreateTime"] < SETTLING
+        if request["State"] in CANCELLABLE and not settling and all(key in over for key in living):
+            gone = f"its instance {last} has ended" if last else "request without an instance"
+            yield Leftover("spot request", id, over[living[0]] if living else gone, "the price of what it launches")
+
+
+def _image_leftovers(facts: Facts, living: Collection[str], now: datetime) -> Iterator[Leftover]:
+    """Old images that no job needs, but for the newest few."""
+    used = {
+        record.asked.get("image")
+        for id, record in facts.records.items()
+        if id in living or (record.status not in records.FINAL and now < _deadline(record, facts) + GRACE)
+    }
+    tagged = [tag for id in living for tag in facts.instances[id].get("Tags", [])]
+    used |= {tag["Value"] for tag in tagged if tag["Key"] == "solver:image"}
+    tags = {str(uri).rpartition(":")[2] for uri in used}
+    images = [image for image in facts.images if all(map(CONTENT_HASH.fullmatch, image.get("imageTags") or ["-"]))]
+    for image in sorted(images, key=lambda image: image["imagePushedAt"], reverse=True)[IMAGES_KEPT:]:
+        age = now - image["imagePushedAt"]
+        if age > IMAGE_AGE and tags.isdisjoint(image["imageTags"]):
+            costs = _monthly(image["imageSizeInBytes"] / 2**30 * ECR)
+            yield Leftover("image", image["imageTags"][0], f"unused, pushed {age.days} days ago", costs)
+
+
+def _upload_leftover(aws: Aws, upload: MultipartUploadTypeDef) -> Leftover:
+    """Its parts are paid for: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html"""
+    parts: list[Any] = []
+    key, id = upload["Key"], upload["UploadId"]
+    with aws_errors(f"look at the upload of {key}"), gone_is_fine():
+        parts = pages(aws.s3, "list_parts", "Parts", Bucket=aws.bucket, Key=key, UploadId=id)
+    costs = _monthly(sum(part["Size"] for part in parts) / 2**30 * S3)
+    return Leftover("upload", f"{key}{UPLOAD_ID}{id}", f"not completed since {upload['Initiated']:%Y-%m-%d}", costs)
+
+
+def _monthly(dollars: float) -> str:
+    return f"${dollars:.2f} a month" if dollars >= 0.01 else "less than $0.01 a month"
