@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from . import resume as resume
     from . import session as session
     from . import storage as storage
+    from . import tags as tags
     from . import userdata as userdata
     from . import watch as watch
 

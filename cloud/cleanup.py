@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from . import records
 from .aws import Aws, aws_errors, gone_is_fine
 from .errors import CloudError
-from .leftovers import CONTENT_HASH, JOBS, UPLOAD_ID, Leftover, images, is_ours
+from .leftovers import CONTENT_HASH, JOBS, UPLOAD_ID, Leftover, images
+from .tags import is_ours
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef

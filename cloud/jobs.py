@@ -12,6 +12,7 @@ from . import records
 from .aws import Aws, aws_errors, error_code
 from .errors import CloudError
 from .policies import OURS
+from .tags import is_ours, kept_until, tags_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
@@ -78,7 +79,7 @@ class Job:
         A final record outranks the tags: it is written last. An instance that ended without either having the last
         word was ended from outside; EC2's own reason is then the job's.
         """
-        tags = {tag["Key"]: tag["Value"] for tag in (instance or {}).get("Tags", [])}
+        tags = tags_of(instance or {})
         asked: dict[str, Any] = record.asked if record else {}
         state = instance["State"]["Name"] if instance else "gone"
         settling = record and record.status not in records.FINAL and datetime.now(UTC) - record.launched_at < SETTLING
@@ -114,17 +115,12 @@ class Job:
             reason=reason,
             address=(instance or {}).get("PublicIpAddress"),
             spot_request=(instance or {}).get("SpotInstanceRequestId"),
-            kept_until=_kept_until(tags) if state not in GONE else None,
+            kept_until=kept_until(tags) if state not in GONE else None,
             sync_seconds=asked.get("sync_seconds", 60),
             resumes=tags.get("solver:resumes") or asked.get("resumes", ""),
             resumed_by=(record.resumed_by if record else "") or tags.get("solver:resumed-by", ""),
             bundle=record.bundle if record else (),
         )
-
-
-def _kept_until(tags: dict[str, str]) -> datetime | None:
-    text = tags.get("solver:kept-until")
-    return datetime.fromisoformat(text) if text else None
 
 
 def _market(instance: InstanceTypeDef) -> str:
@@ -207,7 +203,7 @@ def _instance(aws: Aws, id: str) -> InstanceTypeDef | None:
     if not found:
         return None
     instance = found[0]["Instances"][0]
-    if {"Key": OURS, "Value": aws.settings.name} not in instance.get("Tags", []):
+    if not is_ours(instance, aws.settings):
         raise CloudError(
             f"{id} is an instance of this account, but not a job of {aws.settings.name}",
             fix="`inv status` lists the jobs; other instances are left alone",

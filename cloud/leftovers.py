@@ -18,6 +18,7 @@ from .display import duration
 from .image import TAG_LENGTH
 from .jobs import GONE
 from .policies import OURS
+from .tags import is_ours, kept_until, tags_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, SpotInstanceRequestTypeDef, VolumeTypeDef
@@ -138,11 +139,6 @@ def _read_owner(aws: Aws, token: str) -> str | None:
         return None
 
 
-def is_ours(resource: Any, settings: Settings) -> bool:
-    """Whether a resource of EC2 has our tag."""
-    return {"Key": OURS, "Value": settings.name} in resource.get("Tags", [])
-
-
 def _lives(instance: InstanceTypeDef) -> bool:
     return instance["State"]["Name"] not in GONE
 
@@ -177,8 +173,7 @@ def _why_over(instance: InstanceTypeDef, facts: Facts, now: datetime) -> str | N
 
 def _kept_until(instance: InstanceTypeDef, otherwise: datetime) -> datetime:
     """Until when the instance of a failed job stays for a look, as its user asked."""
-    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-    return datetime.fromisoformat(tags["solver:kept-until"]) if "solver:kept-until" in tags else otherwise
+    return kept_until(tags_of(instance)) or otherwise
 
 
 def _deadline(record: records.Record, facts: Facts) -> datetime:
@@ -214,8 +209,7 @@ def _image_leftovers(facts: Facts, living: Collection[str], now: datetime) -> It
         for id, record in facts.records.items()
         if id in living or (record.status not in records.FINAL and now < _deadline(record, facts) + GRACE)
     }
-    tagged = [tag for id in living for tag in facts.instances[id].get("Tags", [])]
-    used |= {tag["Value"] for tag in tagged if tag["Key"] == "solver:image"}
+    used |= {tags_of(facts.instances[id]).get("solver:image") for id in living}
     tags = {str(uri).rpartition(":")[2] for uri in used}
     images = [image for image in facts.images if all(map(CONTENT_HASH.fullmatch, image.get("imageTags") or ["-"]))]
     for image in sorted(images, key=lambda image: image["imagePushedAt"], reverse=True)[IMAGES_KEPT:]:

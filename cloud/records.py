@@ -126,10 +126,7 @@ def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
 
     The write is conditional on what was read, so a last word that the instance says meanwhile stands.
     """
-    try:
-        _change(aws, job, unless=FINAL, status=status, reason=reason, ended_at=iso(datetime.now(UTC)))
-    except Overtaken:
-        return
+    _change(aws, job, unless=FINAL, status=status, reason=reason, ended_at=iso(datetime.now(UTC)))
 
 
 def add_successor(aws: Aws, job: str, successor: str) -> None:
@@ -137,21 +134,19 @@ def add_successor(aws: Aws, job: str, successor: str) -> None:
     _change(aws, job, resumed_by=successor)
 
 
-class Overtaken(Exception):
-    """Another writer was faster."""
-
-
 def _change(aws: Aws, job: str, *, unless: tuple[str, ...] = (), **facts: str) -> None:
-    """Change a record, if there is one whose status is none of `unless`; raises Overtaken."""
+    """Change a record, if there is one whose status is none of `unless`; looks again when another writer was faster."""
     with aws_errors(f"write the record of {job}"):
-        try:
-            found = aws.s3.get_object(Bucket=aws.bucket, Key=key(job))
-            record = json.loads(found["Body"].read())
-            if record["status"] not in unless:
-                body = json.dumps(record | facts, indent=1).encode()
-                aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=found["ETag"])
-        except aws.s3.exceptions.ClientError as error:
-            if error_code(error) in OVERTAKEN:
-                raise Overtaken from None
-            if error_code(error) != "NoSuchKey":
-                raise
+        while True:
+            try:
+                found = aws.s3.get_object(Bucket=aws.bucket, Key=key(job))
+                record = json.loads(found["Body"].read())
+                if record["status"] not in unless:
+                    body = json.dumps(record | facts, indent=1).encode()
+                    aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=found["ETag"])
+                return
+            except aws.s3.exceptions.NoSuchKey:
+                return
+            except aws.s3.exceptions.ClientError as error:
+                if error_code(error) not in OVERTAKEN:
+                    raise

@@ -160,6 +160,19 @@ class Machines:
         shutil.rmtree(self._state, ignore_errors=True)
         self._engine.close()
 
+    @classmethod
+    def sweep(cls, state: Path, cloud: str) -> None:
+        """End and remove what an earlier process with this state and `cloud` has left."""
+        cls(
+            state=state,
+            cloud=cloud,
+            ami="",
+            endpoint=("127.0.0.1", 0),
+            credentials=lambda _: {},
+            tags=lambda _: {},
+            on_halt=lambda _: None,
+        ).close()
+
     def _machine(self, instance_id: str) -> Machine:
         try:
             return self._machines[instance_id]

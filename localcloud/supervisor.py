@@ -194,14 +194,6 @@ def _sweep(state: State) -> None:
         return
     from .machines import Machines
 
-    Machines(
-        state=state.machines,
-        cloud=state.cloud,
-        ami="",
-        endpoint=("127.0.0.1", 0),
-        credentials=lambda _: {},
-        tags=lambda _: {},
-        on_halt=lambda _: None,
-    ).close()
+    Machines.sweep(state.machines, state.cloud)
     Registry.sweep(state.registry, f"{state.cloud}-registry")
     state.forget_running()

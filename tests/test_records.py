@@ -78,3 +78,20 @@ def test_a_last_word_of_the_instance_that_comes_in_between_stands(store: Aws, mo
     found = records.read(store, "i-0aaaaaaa")
     assert found is not None
     assert found.status == "complete"
+
+
+def test_two_that_say_the_successor_at_once_both_come_to_an_end(store: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two `resume`s at once start one job, and each links it."""
+    put(store, "i-0aaaaaaa", status="failed")
+    put_object = store.s3.put_object
+
+    def overtaken(**arguments: Any) -> Any:
+        monkeypatch.setattr(store.s3, "put_object", put_object)
+        records.add_successor(store, "i-0aaaaaaa", "i-0bbbbbbb")
+        return put_object(**arguments)
+
+    monkeypatch.setattr(store.s3, "put_object", overtaken)
+    records.add_successor(store, "i-0aaaaaaa", "i-0bbbbbbb")
+    found = records.read(store, "i-0aaaaaaa")
+    assert found is not None
+    assert (found.status, found.resumed_by) == ("failed", "i-0bbbbbbb")

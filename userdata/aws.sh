@@ -10,8 +10,10 @@ export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=6
 IMDS=http://169.254.169.254/latest
 TAGGING= # pid of the tag call under way
 
+AWS_CLI=(aws --cli-connect-timeout 10 --cli-read-timeout 60)
+
 call() {
-    limited "$CALL_LIMIT" aws --cli-connect-timeout 10 --cli-read-timeout 60 "$@"
+    limited "$CALL_LIMIT" "${AWS_CLI[@]}" "$@"
 }
 
 # imds PATH: prints instance metadata, version 2; fails where there is none (404).

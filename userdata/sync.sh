@@ -20,7 +20,7 @@ take_snapshot() {
 
 # s3_sync SECONDS DIRECTORY PREFIX
 s3_sync() {
-    in_group "$1" aws --cli-connect-timeout 10 --cli-read-timeout 60 s3 sync --only-show-errors --delete "$2" "$S3/$3"
+    in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors --delete "$2" "$S3/$3"
 }
 
 # Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.

@@ -52,7 +52,7 @@ fetch_config() {
 
 # What the job that this one resumes had written. There is no container yet, so nothing of this job is overwritten.
 fetch_output() {
-    limited "$SYNC_LIMIT" aws --cli-connect-timeout 10 --cli-read-timeout 60 \
+    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" \
         s3 sync --only-show-errors --delete "s3://$JOB_BUCKET/jobs/$JOB_ORIGIN/output" "$OUTPUT" &&
         chmod -R a+rwX "$OUTPUT"
 }

@@ -188,15 +188,7 @@ def test_a_later_process_removes_what_an_earlier_one_left(tmp_path: Path, engine
     dead = Cloud(tmp_path / "machines", engine, real_cloud.machines._site.ami, real_cloud.key)
     dead.boot()
     label = {"label": f"solver-cloud.local={dead.name}"}
-    Machines(
-        state=tmp_path / "machines",
-        cloud=dead.name,
-        ami="",
-        endpoint=("127.0.0.1", 0),
-        credentials=lambda _: {},
-        tags=lambda _: {},
-        on_halt=lambda _: None,
-    ).close()
+    Machines.sweep(tmp_path / "machines", dead.name)
     assert engine.containers.list(all=True, filters=label) == []
     assert engine.volumes.list(filters=label) == []
     assert engine.networks.list(filters=label) == []
