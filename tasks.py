@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,64 +15,69 @@ from invoke import Collection, Context, Program, task
 
 if TYPE_CHECKING:
     import cloud
+    from cloud.commands import JOB, LIMITS, MARKET, command, connect
     from localcloud import tasks as local
 else:
     # Installed, this is solver_cloud.tasks: the host project may well have a `cloud` of its own.
     here = f"{__package__}." if __package__ else ""
     cloud = import_module(f"{here}cloud")
     local = import_module(f"{here}localcloud.tasks")
+    JOB, LIMITS, MARKET = cloud.commands.JOB, cloud.commands.LIMITS, cloud.commands.MARKET
+    command, connect = cloud.commands.command, cloud.commands.connect
 
-ACCOUNT = {
-    "profile": "AWS profile, as `aws configure list-profiles` lists them",
-    "region": "AWS region; the profile's own if not given",
+NEEDS = {
+    "instance": "EC2 instance types, such as c7i.4xlarge,c6i.4xlarge; the cheapest that is to be had",
+    "cpus": "instead of --instance: vCPUs that the machine has at least",
+    "memory": "GiB of memory that it has at least",
+    "gpus": "GPUs that it has at least",
+    "arm": "ARM processors (Graviton) instead of x86_64",
 }
-JOB = {"job": "instance id, a unique beginning of one, or `latest`"}
 
 
-def connect(c: Context, **typed: Any) -> cloud.aws.Aws:
-    """The settings of this command and its AWS account."""
-    return cloud.aws.Aws(cloud.config.Settings.from_context(c, **typed))
-
-
-@task(help=ACCOUNT)
-def setup(c: Context, profile: str | None = None, region: str | None = None) -> None:
+@command()
+def setup(aws: cloud.aws.Aws) -> None:
     """Make what the account needs: bucket, repository, role, …"""
-    aws = connect(c, profile=profile, region=region)
     cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
     with cloud.errors.interruptible("the same again finishes what is half-made"):
         for piece in cloud.provision.converge(aws):
             print(f"{piece.outcome:<10} {piece.kind:<17} {piece.name}", flush=True)
 
 
-@task(
+@command(
+    settings={
+        "source": "the trainer's Cargo workspace",
+        **MARKET,
+        **LIMITS,
+        "keep_on_failure": "minutes for which its instance stays for a look if it fails",
+    },
     help={
-        "instance": "EC2 instance type, such as c7i.4xlarge",
+        **NEEDS,
         "config": "the trainer's YAML config file",
         "output": "directory on this machine that `download` puts the model into",
-        "on-demand": "pay the full price and never be interrupted; spot otherwise",
-        "source": "the trainer's Cargo workspace",
-        "max-hours": "when to stop it at the latest, counted from now, interruptions included",
-        "keep-on-failure": "minutes for which its instance stays for a look if it fails",
-        **ACCOUNT,
+        "yes": "do not ask, whatever it can cost",
+        "dry_run": "say what would be built, pushed and asked of EC2; make nothing",
     },
+    regions=True,
+    auto_shortflags=False,  # there are more options than letters to guess
 )
 def launch(
-    c: Context,
+    aws: cloud.aws.Aws,
     instance: str | None = None,
     config: str | None = None,
     output: str | None = None,
-    on_demand: bool = False,
-    source: str | None = None,
-    max_hours: str | None = None,
-    keep_on_failure: str | None = None,
-    profile: str | None = None,
-    region: str | None = None,
+    cpus: str | None = None,
+    memory: str | None = None,
+    gpus: str | None = None,
+    arm: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Build and push what changed, start a job on EC2."""
-    limits = {"max_hours": max_hours, "keep_on_failure": keep_on_failure}
-    machine = {"instance": instance, "on_demand": on_demand or None}
-    aws = connect(c, **machine, **limits, source=source, profile=profile, region=region)
-    job = start_job(aws, config, output)
+    wanted = cloud.instance_types.wanted(instance, aws.settings, cpus=cpus, memory=memory, gpus=gpus, arm=arm)
+    if dry_run:
+        preview(aws.regions[0], wanted, config, output)
+        return
+    job = start_job(aws, wanted, config, output, yes=yes)
     print(job)
     say_next(job, output)
 
@@ -86,114 +92,174 @@ def say_next(job: str, output: str | None) -> None:
     )
 
 
-def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
-    """The job that a user means or, if that was resumed, the one as which it goes on."""
-    return cloud.resume.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
-
-
-def start_job(aws: cloud.aws.Aws, config: str | None, output: str | None) -> str:
-    """One launch, from what was typed to the job's id. Everything is checked before anything is built."""
-    say, settings = cloud.display.say, aws.settings
+def start_job(
+    aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str | None, output: str | None, *, yes: bool = True
+) -> str:
+    """One launch, from what was typed to the job's id, in the first region that has a machine."""
     with cloud.errors.interruptible("no instance was started"):
-        instance_type = cloud.config.check_instance_type(settings.instance)
         trainer_config = cloud.config.read_trainer_config(config)
         target = cloud.config.check_output(output)
-        machine = cloud.machine.look(aws, instance_type)
-        snapshot = cloud.image.snapshot(settings.source, settings.dockerfile)
-        image = cloud.registry.ensure_image(aws, settings, snapshot, machine.platform, say)
-        plan = cloud.plan.decide(settings, machine, image.uri, trainer_config, target, bucket=aws.bucket)
-        cloud.launch.put_config(aws, plan, trainer_config)
-    return run_plan(aws, plan)
+    refused: list[cloud.offers.Refusal] = []
+    for there in aws.regions:
+        try:
+            return start_there(there, wanted, trainer_config, target, yes)
+        except cloud.offers.NoMachine as error:
+            refused += error.refusals
+    raise cloud.offers.NoMachine(refused)
 
 
-def run_plan(aws: cloud.aws.Aws, plan: cloud.plan.Plan) -> str:
+def start_there(
+    aws: cloud.aws.Aws,
+    wanted: cloud.instance_types.Wanted,
+    config: cloud.config.TrainerConfig,
+    output: str,
+    yes: bool,
+) -> str:
+    """One launch in one region. Everything is checked before anything is built."""
+    with cloud.errors.interruptible("no instance was started"):
+        with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
+            plan = cloud.plan.look(aws, wanted, snapshot, config, output)
+            agree(aws, plan, yes=yes)
+            cloud.registry.ensure_image(aws, snapshot, plan.image, plan.machine.platform, cloud.display.say)
+        claim = cloud.claims.claim(aws, plan.claim_key)
+        if claim.instance:
+            cloud.display.say(f"this very job runs already, since {claim.launched_at:%Y-%m-%d %H:%M} UTC")
+            return claim.instance
+        cloud.launch.put_config(aws, plan, config)
+    return run_plan(aws, plan, claim)
+
+
+def agree(aws: cloud.aws.Aws, plan: cloud.plan.Plan, *, yes: bool) -> None:
+    """Say what a launch costs, and ask if that can be more than the settings let pass."""
+    cloud.display.say(cloud.offer_view.price_line(plan))
+    most = max((cost for offer in plan.market.offers if (cost := plan.most(offer)) is not None), default=0.0)
+    if most > aws.settings.ask_above and not yes:
+        question = f"it can cost {cloud.display.dollars(most)}, more than solver.ask_above; launch it?"
+        if not cloud.display.agreed(question, otherwise="inv launch … --yes"):
+            raise cloud.errors.CloudError("nothing was built or started")
+
+
+def run_plan(aws: cloud.aws.Aws, plan: cloud.plan.Plan, claim: cloud.claims.Claim) -> str:
     """Start what was decided; returns the job's id."""
-    cloud.display.say(f"starting one {plan.machine.type} ({plan.asked['market']})")
-    job = cloud.launch.run(aws, plan)
-    with cloud.errors.interruptible(f"the job runs: inv status {job}, inv terminate {job}"):
-        cloud.launch.open_record(aws, plan, job)
-    return job
+    started = cloud.launch.run(aws, plan, claim, cloud.display.say)
+    with cloud.errors.interruptible(f"the job runs: inv status {started.id}, inv terminate {started.id}"):
+        cloud.launch.open_record(aws, plan, claim, started)
+    return started.id
 
 
-@task(
-    help={
-        **JOB,
-        "instance": "EC2 instance type; the job's own if not given",
-        "on-demand": "pay the full price and never be interrupted; the job's own market otherwise",
-        "max-hours": "when to stop it at the latest, counted from now",
-        **ACCOUNT,
-    },
+def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str | None, output: str | None) -> None:
+    """What a launch would do, on stderr, and the request that it would send first, on stdout."""
+    trainer_config = cloud.config.read_trainer_config(config)
+    target = cloud.config.check_output(output)
+    with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
+        plan = cloud.plan.look(aws, wanted, snapshot, trainer_config, target)
+    there = cloud.registry.tag_exists(aws, aws.settings.repository, plan.image.rpartition(":")[2])
+    for line in cloud.offer_view.preview(plan, built=not there, bucket=aws.bucket):
+        cloud.display.say(line)
+    cloud.display.say(cloud.launch.dry_run(aws, plan))
+    cloud.display.print_json(cloud.request.shown(aws, plan))
+
+
+@command(
+    help={**NEEDS, "json_": "JSON on stdout"},
+    settings={"max_price": MARKET["max_price"]},
+)
+def offers(
+    aws: cloud.aws.Aws,
+    instance: str | None = None,
+    cpus: str | None = None,
+    memory: str | None = None,
+    gpus: str | None = None,
+    arm: bool = False,
+    json_: bool = False,
+) -> None:
+    """Machines for a job and their prices, cheapest first."""
+    wanted = cloud.instance_types.wanted(instance, aws.settings, cpus=cpus, memory=memory, gpus=gpus, arm=arm)
+    found = cloud.listing.look(aws, cloud.instance_types.look(aws, wanted))
+    if json_:
+        cloud.display.print_json([asdict(one) for one in found])
+    else:
+        view = cloud.offer_view
+        cloud.display.table(view.HEADINGS, [view.row(one) for one in found], spare=view.SPARE)
+
+
+@command(
+    settings={**MARKET, **LIMITS},
+    help={**JOB, "instance": "EC2 instance types, separated by commas; the job's own if not given"},
     positional=["job"],
 )
-def resume(
-    c: Context,
-    job: str,
-    instance: str | None = None,
-    on_demand: bool = False,
-    max_hours: str | None = None,
-    profile: str | None = None,
-    region: str | None = None,
-) -> None:
+def resume(aws: cloud.aws.Aws, job: str, instance: str | None = None) -> None:
     """Go on with an ended or waiting job on a new instance."""
-    aws = connect(c, on_demand=on_demand or None, max_hours=max_hours, profile=profile, region=region)
-    found = cloud.resume.successor(aws, cloud.jobs.find(aws, job), cloud.display.say)
+    found = latest(aws, job)
     with cloud.errors.interruptible(f"no instance was started; the same again goes on with {found.id}"):
-        plan = cloud.resume.plan(aws, found, cloud.config.check_instance_type(instance or found.type))
-    new = run_plan(aws, plan)
+        plan = cloud.resume.plan(aws, found, cloud.config.check_instance_types(instance or found.type))
+        cloud.display.say(cloud.offer_view.price_line(plan))
+        claim = cloud.resume.claim(aws, found)
+    new = run_plan(aws, plan, claim)
     with cloud.errors.interruptible(f"the job runs: inv status {new}, inv terminate {new}"):
         cloud.resume.link(aws, found, new)
     print(new)
     say_next(new, found.output)
 
 
-@task(help={**JOB, **ACCOUNT}, positional=["job"])
-def attach(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
+    """The job that a user means or, if that was resumed, the one as which it goes on."""
+    return cloud.resume.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
+
+
+@command(help=JOB, positional=["job"])
+def attach(aws: cloud.aws.Aws, job: str) -> None:
     """Open the trainer's terminal; Ctrl-B d leaves it running."""
-    aws = connect(c, profile=profile, region=region)
     found = latest(aws, job)
     cloud.session.attach(aws, found)
     now = cloud.jobs.find(aws, found.id)
     cloud.display.say(f"{now.id}: {now.status}" + ("" if now.ended else f"; come back with: inv attach {now.id}"))
 
 
-@task(
+@command(
     klass=cloud.arguments.OptionalJobTask,
     positional=["job"],
-    help={"job": f"{JOB['job']}; all jobs if left out", "json_": "JSON on stdout", **ACCOUNT},
+    help={"job": f"{JOB['job']}; all jobs if left out", "json_": "JSON on stdout"},
 )
-def status(
-    c: Context, job: str | None = None, json_: bool = False, profile: str | None = None, region: str | None = None
-) -> None:
+def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""
-    aws = connect(c, profile=profile, region=region)
     if job:
         found = latest(aws, job)
         details = cloud.watch.details(aws, found)
         if json_:
-            cloud.display.print_json(cloud.display.job_json(found, details))
+            cloud.display.print_json(cloud.job_view.job_json(found, details))
         else:
-            for key, value in cloud.display.job_facts(found, details).items():
+            for key, value in cloud.job_view.job_facts(found, details).items():
                 print(f"{key:<10} {value}")
         return
     jobs = cloud.jobs.list_jobs(aws)
     if json_:
-        cloud.display.print_json([cloud.display.job_json(found) for found in jobs])
+        cloud.display.print_json([cloud.job_view.job_json(found) for found in jobs])
     elif jobs:
-        rows = [cloud.display.job_row(found) for found in jobs]
-        cloud.display.table(cloud.display.HEADINGS, rows, spare=cloud.display.SPARE)
+        rows = [cloud.job_view.job_row(found) for found in jobs]
+        cloud.display.table(cloud.job_view.HEADINGS, rows, spare=cloud.job_view.SPARE)
     else:
         cloud.display.say("no jobs yet; `inv launch` starts one")
 
 
-@task(
-    help={**JOB, "output": "directory to put the model into; the one `launch` named if not given", **ACCOUNT},
+@command(help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"})
+def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> None:
+    """What jobs have cost, each and in all."""
+    first = cloud.config.check_day("--since", since)
+    jobs = [job for job in cloud.jobs.list_jobs(aws) if first is None or job.launched_at >= first]
+    if json_:
+        cloud.display.print_json([cloud.job_view.cost_json(job) for job in jobs])
+        return
+    cloud.display.table(cloud.job_view.COST_HEADINGS, [cloud.job_view.cost_row(job) for job in jobs])
+    cloud.display.say(cloud.job_view.cost_total(jobs))
+
+
+@command(
+    help={**JOB, "output": "directory to put the model into; the one `launch` named if not given"},
     positional=["job"],
 )
-def download(
-    c: Context, job: str, output: str | None = None, profile: str | None = None, region: str | None = None
-) -> None:
+def download(aws: cloud.aws.Aws, job: str, output: str | None = None) -> None:
     """Bring the model here: what is missing or different."""
-    aws = connect(c, profile=profile, region=region)
     found = latest(aws, job)
     print(fetch_bundle(aws, found, output))
 
@@ -210,10 +276,9 @@ def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = N
     return directory
 
 
-@task(help={**JOB, **ACCOUNT}, positional=["job"])
-def terminate(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+@command(help=JOB, positional=["job"])
+def terminate(aws: cloud.aws.Aws, job: str) -> None:
     """End a running job now; what it has written stays in S3."""
-    aws = connect(c, profile=profile, region=region)
     found = cloud.jobs.find(aws, job)
     if found.ended and found.state in cloud.jobs.GONE:
         cloud.display.say(f"{found.id} has ended already ({found.status})")
@@ -222,10 +287,9 @@ def terminate(c: Context, job: str, profile: str | None = None, region: str | No
     print(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
 
 
-@task(help={**JOB, **ACCOUNT}, positional=["job"])
-def wait(c: Context, job: str, profile: str | None = None, region: str | None = None) -> None:
+@command(help=JOB, positional=["job"])
+def wait(aws: cloud.aws.Aws, job: str) -> None:
     """Block until a job has ended; exit code 0 if it is complete."""
-    aws = connect(c, profile=profile, region=region)
     cloud.jobs.check_complete(follow(aws, latest(aws, job)))
 
 
@@ -238,19 +302,17 @@ def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Jo
     return job
 
 
-@task(help={**JOB, "follow": "go on printing until the job has ended", **ACCOUNT}, positional=["job"])
-def logs(c: Context, job: str, follow: bool = False, profile: str | None = None, region: str | None = None) -> None:
+@command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"])
+def logs(aws: cloud.aws.Aws, job: str, follow: bool = False) -> None:
     """Print the trainer's output: live, or from S3 afterwards."""
-    aws = connect(c, profile=profile, region=region)
     found = latest(aws, job)
     with cloud.errors.interruptible(f"the job is not: inv status {found.id}"):
         cloud.logs.print_log(aws, found, follow=follow)
 
 
-@task(help={"yes": "do not ask", **ACCOUNT})
-def gc(c: Context, yes: bool = False, profile: str | None = None, region: str | None = None) -> None:
+@command(help={"yes": "do not ask"})
+def gc(aws: cloud.aws.Aws, yes: bool = False) -> None:
     """End what is left over and costs money; jobs go on."""
-    aws = connect(c, profile=profile, region=region)
     left = cloud.leftovers.find(aws, datetime.now(UTC))
     if not left:
         cloud.display.say("nothing is left over")
@@ -271,9 +333,9 @@ def demo(c: Context, output: str = "~/models/demo") -> None:
     profile = local.profile_name()
     example = cloud.config.PACKAGE / "examples" / "trainer"
     config = example / "sample_configurations" / "fast_buckets.yaml"
-    aws = connect(c, profile=profile, source=example, instance="c7i.4xlarge", sync_seconds=2)
+    aws = connect(c, profile=profile, source=example, sync_seconds=2)
     setup(c, profile=profile)
-    job = start_job(aws, str(config), output)
+    job = start_job(aws, ("c7i.4xlarge",), str(config), output)
     ended = follow(aws, cloud.jobs.find(aws, job), poll=1)
     cloud.jobs.check_complete(ended)
     print(fetch_bundle(aws, ended))
@@ -297,7 +359,7 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
-ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, gc, demo)
+ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, gc, demo)
 ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)

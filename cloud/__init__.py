@@ -9,23 +9,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
+    from . import claims as claims
     from . import cleanup as cleanup
+    from . import commands as commands
     from . import config as config
+    from . import costs as costs
     from . import display as display
     from . import errors as errors
     from . import firewall as firewall
     from . import image as image
+    from . import instance_types as instance_types
+    from . import job_view as job_view
     from . import jobs as jobs
     from . import keypair as keypair
     from . import launch as launch
     from . import leftovers as leftovers
+    from . import listing as listing
     from . import logs as logs
     from . import machine as machine
+    from . import offer_view as offer_view
+    from . import offers as offers
     from . import plan as plan
     from . import policies as policies
+    from . import prices as prices
     from . import provision as provision
+    from . import quotas as quotas
     from . import records as records
+    from . import refusals as refusals
     from . import registry as registry
+    from . import request as request
     from . import resume as resume
     from . import session as session
     from . import storage as storage

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_pricing import PricingClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
 
@@ -27,6 +29,12 @@ class Aws:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @property
+    def regions(self) -> list[Aws]:
+        """One account in each of the regions that the settings name, in their order."""
+        names = [name.strip() for name in self.settings.region.split(",")]
+        return [self] if len(names) == 1 else [Aws(self.settings.with_(region=name)) for name in names]
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -46,6 +54,12 @@ class Aws:
         return self.session.client("ec2", config=_config())
 
     @cached_property
+    def ec2_once(self) -> EC2Client:
+        """Sends each request once: to be told of a lack of capacity at once, which botocore takes for a fault of the
+        server (HTTP 500) and would ask about for half a minute."""
+        return self.session.client("ec2", config=_config(attempts=1))
+
+    @cached_property
     def ecr(self) -> ECRClient:
         return self.session.client("ecr", config=_config())
 
@@ -54,8 +68,21 @@ class Aws:
         return self.session.client("iam", config=_config())
 
     @cached_property
+    def pricing(self) -> PricingClient:
+        """The Price List API is in a few regions only, and tells the prices of all:
+        https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""
+        return self.session.client("pricing", region_name="us-east-1", config=_config())
+
+    @cached_property
     def s3(self) -> S3Client:
-        return self.session.client("s3", config=_config())
+        """A request that S3 leaves unanswered is sent again after 20 s: S3 advises to do so after 2 s
+        (https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-guidelines.html), but a slow line
+        may hold up a whole chunk."""
+        return self.session.client("s3", config=_config(read_timeout=20))
+
+    @cached_property
+    def service_quotas(self) -> ServiceQuotasClient:
+        return self.session.client("service-quotas", config=_config())
 
     @cached_property
     def ssm(self) -> SSMClient:
@@ -78,14 +105,14 @@ class Aws:
         return settings.bucket or f"{settings.name}-{self.account}-{settings.region}"
 
 
-def _config() -> Config:
+def _config(*, attempts: int = 8, read_timeout: float = 60) -> Config:
     from botocore.config import Config
 
     # "standard" retries throttling and 5xx with jittered backoff; three attempts are too few under real throttling.
     return Config(
-        retries={"mode": "standard", "total_max_attempts": 8},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=read_timeout,
         max_pool_connections=32,
     )
 

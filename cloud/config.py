@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,9 +29,16 @@ DEFAULTS: dict[str, Any] = {
     "trainer": "train --config {config} --output {output}",
     "instance": None,
     "on_demand": False,
+    "fallback": None,
     "disk_gb": 50,
+    "disk_type": "gp3",
+    "disk_iops": None,
+    "disk_throughput": None,
     "sync_seconds": 60,
     "max_hours": 24,
+    "max_cost": None,
+    "max_price": None,
+    "ask_above": 100,
     "keep_on_failure": None,
     "image_parameter": "/aws/service/ecs/optimized-ami/amazon-linux-2023/{variant}/image_id",
     "login_user": "ec2-user",
@@ -62,9 +70,16 @@ class Settings:
     trainer: str
     instance: str | None
     on_demand: bool
+    fallback: str | None
     disk_gb: int
+    disk_type: str
+    disk_iops: int | None
+    disk_throughput: int | None
     sync_seconds: int
     max_hours: float
+    max_cost: float | None
+    max_price: float | None
+    ask_above: float
     keep_on_failure: float | None
     image_parameter: str
     login_user: str
@@ -98,6 +113,15 @@ class Settings:
                 f"unknown setting solver.{sorted(unknown)[0]}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
             )
         return cls(**{field.name: _converted(field.name, str(field.type), merged[field.name]) for field in fields(cls)})
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """Where to ask for a machine, in this order: `spot`, `on-demand`."""
+        if self.fallback not in (None, "on-demand"):
+            raise UsageError(f"--fallback is {self.fallback!r}", fix="there is one: --fallback on-demand")
+        if self.on_demand:
+            return ("on-demand",)
+        return ("spot", "on-demand") if self.fallback else ("spot",)
 
     def with_(self, **changes: Any) -> Self:
         """The same settings with some replaced."""
@@ -194,13 +218,40 @@ def check_output(path: Path | str | None) -> str:
     return f"~/{output.relative_to(home)}" if output.is_relative_to(home) and output != home else str(output)
 
 
-def check_instance_type(name: str | None) -> str:
-    """An EC2 instance type's name as typed; raises UsageError when it cannot be one."""
-    if not name:
-        raise UsageError("no instance type", fix="say which: --instance c7i.4xlarge")
-    if not INSTANCE_TYPE.fullmatch(name):
-        raise UsageError(f"{name!r} is not an instance type", fix="a type looks like c7i.4xlarge")
-    return name
+def check_instance_types(names: str | None) -> tuple[str, ...]:
+    """EC2 instance types as typed, separated by commas; raises UsageError when one cannot be any."""
+    found = tuple(dict.fromkeys(name.strip() for name in (names or "").split(",") if name.strip()))
+    if not found:
+        raise UsageError(
+            "no instance type", fix="say which: --instance c7i.4xlarge, or what it has to have: --cpus 16 --memory 32"
+        )
+    for name in found:
+        if not INSTANCE_TYPE.fullmatch(name):
+            raise UsageError(f"{name!r} is not an instance type", fix="a type looks like c7i.4xlarge")
+    return found
+
+
+def check_number(option: str, text: str | None, *, least: float = 0) -> float | None:
+    """What was typed after an option, as a number; raises UsageError when it is none, or below `least`."""
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}, which is not a number") from None
+    if not least <= number < float("inf"):
+        raise UsageError(f"{option} is {text}, but must be at least {least:g}")
+    return number
+
+
+def check_day(option: str, text: str | None) -> datetime | None:
+    """What was typed after an option, as the beginning of a day in UTC; raises UsageError when it is none."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}, which is not a day", fix="a day looks like 2026-11-01") from None
 
 
 def trainer_arguments(template: str, *, config: str, output: str) -> list[str]:

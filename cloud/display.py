@@ -7,15 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import UsageError
-from .jobs import Job
-
-if TYPE_CHECKING:
-    from .watch import Details
 
 
 def say(text: str) -> None:
@@ -95,62 +91,11 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-HEADINGS = ("JOB", "TYPE", "MARKET", "STATE", "PHASE", "UPTIME", "CONFIG")
-SPARE = ("MARKET", "TYPE", "STATE", "CONFIG")
-"""What a narrow terminal does not show of a job."""
-
-
-def job_row(job: Job) -> tuple[str, ...]:
-    """A job as one row under HEADINGS."""
-    phase = job.phase if job.status in ("starting", "running") and job.phase else job.status
-    return (job.id, job.type, job.market, job.state, phase, duration(job.uptime), job.config)
-
-
-def job_facts(job: Job, details: Details) -> dict[str, str]:
-    """A job in full, by heading; what is not known is left out."""
-    facts = {
-        "job": job.id,
-        "status": job.status,
-        "reason": job.reason,
-        "phase": job.phase,
-        "waiting": f"{_ago(details.waiting_since)}; only its disk costs meanwhile" if details.waiting_since else "",
-        "kept": _kept(job),
-        "warning": f"no sign of life for {_ago(details.silent_since)}" if details.silent_since else "",
-        "trainer": details.latest,
-        "exit code": "" if job.exit_code is None else str(job.exit_code),
-        "instance": f"{job.state}, {job.type}, {job.market}" + (f", {job.address}" if job.address else ""),
-        "uptime": duration(job.uptime),
-        "launched": f"{job.launched_at:%Y-%m-%d %H:%M:%S} UTC",
-        "resumes": job.resumes,
-        "config": job.config,
-        "image": job.image,
-        "s3": job.s3_path,
-        "output": job.output,
-    }
-    return {key: value for key, value in facts.items() if value}
-
-
-def _kept(job: Job) -> str:
-    """How long there is time for a look at the instance of a failed job."""
-    if not job.kept_until:
-        return ""
-    return (
-        f"for a look by ssh, another {duration(job.kept_until - datetime.now(UTC))}; to end it: inv terminate {job.id}"
-    )
-
-
-def _ago(moment: datetime) -> str:
-    return duration(datetime.now(UTC) - moment)
-
-
-def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
-    """A job as JSON has it: every field, times in ISO 8601, uptime in seconds."""
-    from dataclasses import asdict
-
-    looked_up = {} if details is None else asdict(details)
-    if details is not None:
-        looked_up["latest_line"] = looked_up.pop("latest")
-    return {**asdict(job), "uptime_seconds": int(job.uptime.total_seconds()), **looked_up}
+def dollars(amount: float | None) -> str:
+    """An amount of money to the cent, or to the hundredth of one where that is all there is; `unknown` if it is."""
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"
 
 
 def print_json(data: Any) -> None:

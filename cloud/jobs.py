@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GONE = {"terminated", "shutting-down", "gone"}
 STOPPED = {"stopping", "stopped"}
+RUNNING = {"pending", "running"}
 SETTLING = timedelta(minutes=2)
 """How long a new instance may be unknown to DescribeInstances; EC2's answers are only eventually consistent:
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
@@ -56,6 +57,18 @@ class Job:
     resumed_by: str = ""
     """The job that went on from this one's output."""
     bundle: tuple[records.File, ...] = ()
+    running_since: datetime | None = None
+    """The last start of its instance, while that runs."""
+    attempts: tuple[records.Attempt, ...] = ()
+    """The times that its machine ran, as of the record's last change."""
+    price: float | None = None
+    """Dollars an hour of the machine, as known at launch."""
+    disk_price: float | None = None
+    """Dollars an hour of its disk."""
+    spent_before: float | None = 0.0
+    """Dollars that the jobs cost from which this one goes on."""
+    max_hours: float = 24
+    max_cost: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -120,6 +133,13 @@ class Job:
             resumes=tags.get("solver:resumes") or asked.get("resumes", ""),
             resumed_by=(record.resumed_by if record else "") or tags.get("solver:resumed-by", ""),
             bundle=record.bundle if record else (),
+            running_since=instance["LaunchTime"] if instance and state in RUNNING else None,
+            attempts=record.attempts if record else (),
+            price=asked.get("price"),
+            disk_price=asked.get("disk_price"),
+            spent_before=asked.get("spent_before", 0.0),
+            max_hours=asked.get("max_hours", 24),
+            max_cost=asked.get("max_cost"),
         )
 
 

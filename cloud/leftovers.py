@@ -64,7 +64,7 @@ class Facts:
     instances: dict[str, InstanceTypeDef]
     """By id: those with our tag, and those of our spot requests, which have no tags if EC2 launched them anew."""
     owners: dict[str, str]
-    """Whose a launch is, by client token, where there is an instance without our tag."""
+    """Whose a launch is, by its token, where there is an instance without our tag."""
     records: dict[str, records.Record]
 
 
@@ -103,7 +103,8 @@ def _gather(aws: Aws) -> Facts:
         for start in range(0, len(ids), 200):
             instances |= _instances(aws, [{"Name": "spot-instance-request-id", "Values": ids[start : start + 200]}])
         untagged = [one for one in instances.values() if _lives(one) and not is_ours(one, settings)]
-        tokens = {token for one in untagged for token in _tokens(one, instances.values())}
+        launches = _launches(requests)
+        tokens = {launches[request] for one in untagged if (request := one["SpotInstanceRequestId"]) in launches}
         return Facts(
             settings=settings,
             images=pushed,
@@ -132,7 +133,7 @@ def _instances(aws: Aws, filters: list[dict[str, Any]]) -> dict[str, InstanceTyp
 
 
 def _read_owner(aws: Aws, token: str) -> str | None:
-    """The instance that has taken the launch with this client token; None if none has."""
+    """The instance that has taken the launch with this token; None if none has."""
     try:
         return aws.s3.get_object(Bucket=aws.bucket, Key=f"launches/{token}")["Body"].read().decode().strip()
     except aws.s3.exceptions.NoSuchKey:
@@ -143,11 +144,10 @@ def _lives(instance: InstanceTypeDef) -> bool:
     return instance["State"]["Name"] not in GONE
 
 
-def _tokens(instance: InstanceTypeDef, instances: Iterable[InstanceTypeDef]) -> list[str]:
-    """Client tokens that the launch of an instance may have: its own need not be it, that of one before it is."""
-    request = instance["SpotInstanceRequestId"]
-    siblings = [one for one in instances if one.get("SpotInstanceRequestId") == request]
-    return [token for one in siblings if (token := one.get("ClientToken"))]
+def _launches(requests: Iterable[SpotInstanceRequestTypeDef]) -> dict[str, str]:
+    """The token of the launch that a spot request belongs to, by the request's id."""
+    tokens = {one["SpotInstanceRequestId"]: tags_of(one).get("solver:launch", "") for one in requests}
+    return {request: token for request, token in tokens.items() if token}
 
 
 def _why_over(instance: InstanceTypeDef, facts: Facts, now: datetime) -> str | None:
@@ -163,8 +163,8 @@ def _why_over(instance: InstanceTypeDef, facts: Facts, now: datetime) -> str | N
     if record and record.status in records.FINAL:
         return None if now < _kept_until(instance, now) else ENDED[record.status]
     if not is_ours(instance, facts.settings):
-        tokens = _tokens(instance, facts.instances.values())
-        owner = next((facts.owners[token] for token in tokens if token in facts.owners), id)
+        token = _launches(facts.requests).get(instance["SpotInstanceRequestId"], "")
+        owner = facts.owners.get(token, id)
         if owner != id:
             return f"launched in place of {owner}, whose job it was"
     deadline = _deadline(record, facts) if record else started + timedelta(hours=facts.settings.max_hours)

@@ -3,94 +3,145 @@
 from __future__ import annotations
 
 import hashlib
-import time
-import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
+from . import machine, offers, prices, registry
+from .aws import Aws
+from .claims import Claim, key_of
 from .config import Settings, TrainerConfig, trainer_arguments
-from .errors import UsageError
-
-if TYPE_CHECKING:
-    from .machine import Machine
+from .errors import CloudError, UsageError
+from .image import Snapshot
+from .instance_types import Wanted
+from .machine import Machine
+from .offers import Market, Offer
 
 TAG_VALUE_LIMIT = 256
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A job to go on from, and the launch that was claimed for that."""
+    """A job to go on from."""
 
     job: str
     origin: str
     """The job whose output is the latest there is: `job`, or one before it in the chain."""
-    token: str
-    launched_at: datetime
+    spent: float | None
+    """Dollars that it has cost so far, with those before it; None if that is not known."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One launch, all decided: what goes into the request and what stays with the record."""
+    """One launch, all decided but for which of the offers EC2 grants."""
 
-    token: str
-    """Client token: 32 hex digits; RunInstances with it makes one instance, however often it is sent."""
     machine: Machine
+    market: Market
     image: str
+    """Repository URI with tag."""
     config_key: str
     config_name: str
     config_sha256: str
     output: str
-    launched_at: datetime
-    deadline: datetime
+    max_hours: float
     trainer: tuple[str, ...]
     asked: dict[str, Any]
-    origin: str = ""
-    """The job whose output in S3 the trainer starts from."""
+    """What the record keeps, but for what only the offer decides."""
+    disk_price: float | None = None
+    """Dollars an hour."""
+    budget: float | None = None
+    """Dollars that it may cost; None for no limit."""
+    resumes: Resumed | None = field(default=None)
+
+    def deadline(self, claim: Claim) -> datetime:
+        """When the job is stopped at the latest."""
+        return claim.launched_at + timedelta(hours=self.max_hours)
+
+    @property
+    def claim_key(self) -> str:
+        """Where this launch is claimed: the same command has the same place, as long as its source is the same."""
+        asked = {key: value for key, value in self.asked.items() if key != "disk_price"}
+        kinds = {(offer.type.name, offer.market) for offer in self.market.offers}
+        return key_of({**asked, "offers": sorted(kinds)})
+
+    def asked_of(self, offer: Offer) -> dict[str, Any]:
+        """What was asked, with the machine that an offer is."""
+        return {
+            "instance_type": offer.type.name,
+            "market": offer.market,
+            "zone": offer.zone,
+            "price": offer.price,
+            **self.asked,
+        }
+
+    def most(self, offer: Offer) -> float | None:
+        """Dollars that the job costs at most at the price of an offer; None if that is not known."""
+        if offer.price is None or self.disk_price is None:
+            return self.budget
+        hours = (offer.price + self.disk_price) * self.max_hours
+        return hours if self.budget is None else min(self.budget, hours)
+
+
+def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, output: str) -> Plan:
+    """Gather the facts of a launch, and decide it. Nothing is made.
+
+    Raises CloudError when the account is not set up, or no machine is to be had.
+    """
+    settings = aws.settings
+    found = machine.look(aws, wanted)
+    limits = offers.Limits(settings.max_price, settings.max_cost)
+    return decide(
+        settings,
+        found,
+        offers.find(aws, list(found.types), settings.markets, limits),
+        registry.image_name(aws, snapshot, found.platform),
+        config,
+        output,
+        bucket=aws.bucket,
+        disk_price=prices.disk(aws, prices.Disk.of(settings)),
+    )
 
 
 def decide(
     settings: Settings,
-    machine: Machine,
+    kind: Machine,
+    market: Market,
     image: str,
     config: TrainerConfig,
     output: str,
     *,
     bucket: str,
+    disk_price: float | None = None,
     resumes: Resumed | None = None,
 ) -> Plan:
-    """Decide one launch. Pure but for the clock and the token, which come from `resumes` if it is given.
+    """Decide one launch. Pure.
 
-    image: repository URI with tag. resumes: the job to go on from.
-    Raises UsageError for what does not fit into a tag or onto the disk.
+    image: repository URI with tag. disk_price: dollars an hour. resumes: the job to go on from.
+    Raises UsageError for what does not fit into a tag or onto the disk, CloudError when there is no money left.
     """
     for what, value in (("config file's name", config.name), ("output directory", output)):
         if len(value) > TAG_VALUE_LIMIT:
             raise UsageError(f"the {what} has {len(value)} characters; a tag holds {TAG_VALUE_LIMIT}")
-    if settings.disk_gb < machine.root_gb:
+    if settings.disk_gb < kind.root_gb:
         raise UsageError(
-            f"solver.disk_gb is {settings.disk_gb}, but the machine image alone has {machine.root_gb} GB",
-            fix=f"set it to {machine.root_gb + 20} or more",
+            f"solver.disk_gb is {settings.disk_gb}, but the machine image alone has {kind.root_gb} GB",
+            fix=f"set it to {kind.root_gb + 20} or more",
         )
-    now = int(resumes.launched_at.timestamp() if resumes else time.time())
     sha256 = hashlib.sha256(config.data).hexdigest()
     key = f"configs/{sha256}/{config.name}"
     return Plan(
-        token=resumes.token if resumes else uuid.uuid4().hex,
-        machine=machine,
+        machine=kind,
+        market=market,
         image=image,
         config_key=key,
         config_name=config.name,
         config_sha256=sha256,
         output=output,
-        launched_at=datetime.fromtimestamp(now, UTC),
-        deadline=datetime.fromtimestamp(now + settings.max_hours * 3600, UTC),
+        max_hours=settings.max_hours,
         trainer=tuple(
             trainer_arguments(settings.trainer, config=f"/solver/config/{config.name}", output="/solver/output")
         ),
         asked={
-            "instance_type": machine.type,
-            "market": "on-demand" if settings.on_demand else "spot",
             "region": settings.region,
             "config": f"s3://{bucket}/{key}",
             "config_name": config.name,
@@ -99,9 +150,27 @@ def decide(
             "image": image,
             "trainer": settings.trainer,
             "max_hours": settings.max_hours,
+            "max_cost": settings.max_cost,
             "keep_on_failure": settings.keep_on_failure,
             "sync_seconds": settings.sync_seconds,
-            **({"resumes": resumes.job} if resumes else {}),
+            "disk_gb": settings.disk_gb,
+            "disk_price": disk_price,
+            **({"resumes": resumes.job, "spent_before": resumes.spent} if resumes else {}),
         },
-        origin=resumes.origin if resumes else "",
+        disk_price=disk_price,
+        budget=_budget(settings.max_cost, disk_price, resumes),
+        resumes=resumes,
     )
+
+
+def _budget(max_cost: float | None, disk_price: float | None, resumes: Resumed | None) -> float | None:
+    """What may still be spent: `--max-cost` counts what the job cost before it was resumed."""
+    if max_cost is None:
+        return None
+    spent = resumes.spent if resumes else 0.0
+    if disk_price is None or spent is None:
+        what = "the price of its disk" if disk_price is None else "what the job has cost so far"
+        raise CloudError(f"{what} is not known, so --max-cost cannot be kept", fix="--max-hours instead")
+    if spent >= max_cost:
+        raise CloudError(f"the job has cost ${spent:.2f}, of --max-cost {max_cost:g}", fix="a higher --max-cost")
+    return max_cost - spent

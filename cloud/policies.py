@@ -100,7 +100,11 @@ def instance_policy(*, account: str, region: str, bucket: str, repository: str, 
             {
                 "Sid": "SeeInstances",
                 "Effect": "Allow",
-                "Action": ["ec2:DescribeInstances", "ec2:DescribeSpotInstanceRequests"],
+                "Action": [
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeSpotInstanceRequests",
+                    "ec2:DescribeSpotPriceHistory",
+                ],
                 "Resource": "*",
             },
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,15 @@ class File:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One time that a job's machine ran: from when, for how many seconds, and what it cost if that is known."""
+
+    started_at: datetime
+    seconds: int
+    dollars: float | None
+
+
+@dataclass(frozen=True)
 class Record:
     """What was asked of a job and what happened to it."""
 
@@ -43,6 +53,7 @@ class Record:
     resumed_by: str = ""
     """The job that goes on from this one's output."""
     bundle: tuple[File, ...] = field(default=())
+    attempts: tuple[Attempt, ...] = field(default=())
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
@@ -60,6 +71,10 @@ class Record:
             reason=data.get("reason") or "",
             resumed_by=data.get("resumed_by") or "",
             bundle=tuple(File(file["path"], file["size"], file["sha256"]) for file in data.get("bundle", [])),
+            attempts=tuple(
+                Attempt(datetime.fromisoformat(one["started_at"]), one["seconds"], one["dollars"])
+                for one in data.get("attempts", [])
+            ),
         )
 
 
@@ -126,23 +141,43 @@ def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
 
     The write is conditional on what was read, so a last word that the instance says meanwhile stands.
     """
-    _change(aws, job, unless=FINAL, status=status, reason=reason, ended_at=iso(datetime.now(UTC)))
+    now = datetime.now(UTC)
+
+    def closed(record: dict[str, Any]) -> dict[str, Any]:
+        if record["status"] in FINAL:
+            return record
+        return _counted_until(record, now) | {"status": status, "reason": reason, "ended_at": iso(now)}
+
+    _change(aws, job, closed)
+
+
+def _counted_until(record: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """A record whose last attempt is counted until now, unless its machine was stopped: it was running till then."""
+    attempts = record.get("attempts") or []
+    if not attempts or record["status"] == "interrupted":
+        return record
+    last, price = attempts[-1], record["asked"].get("price")
+    seconds = max(last["seconds"], int((now - datetime.fromisoformat(last["started_at"])).total_seconds()))
+    more = (seconds - last["seconds"]) / 3600 * price if price is not None else None
+    dollars = None if more is None or last["dollars"] is None else round(last["dollars"] + more, 6)
+    return {**record, "attempts": [*attempts[:-1], {**last, "seconds": seconds, "dollars": dollars}]}
 
 
 def add_successor(aws: Aws, job: str, successor: str) -> None:
     """Let the record of a job that has ended say as which job it goes on."""
-    _change(aws, job, resumed_by=successor)
+    _change(aws, job, lambda record: record | {"resumed_by": successor})
 
 
-def _change(aws: Aws, job: str, *, unless: tuple[str, ...] = (), **facts: str) -> None:
-    """Change a record, if there is one whose status is none of `unless`; looks again when another writer was faster."""
+def _change(aws: Aws, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change a record, if there is one; looks again when another writer was faster."""
     with aws_errors(f"write the record of {job}"):
         while True:
             try:
                 found = aws.s3.get_object(Bucket=aws.bucket, Key=key(job))
                 record = json.loads(found["Body"].read())
-                if record["status"] not in unless:
-                    body = json.dumps(record | facts, indent=1).encode()
+                changed = change(record)
+                if changed != record:
+                    body = json.dumps(changed, indent=1).encode()
                     aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=found["ETag"])
                 return
             except aws.s3.exceptions.NoSuchKey:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import engine
 from .aws import Aws, aws_errors, error_code
-from .config import Settings
 from .engine import Say
 from .errors import CloudError
 from .image import Snapshot
@@ -51,16 +50,24 @@ class Image:
     pushed: bool
 
 
-def ensure_image(aws: Aws, settings: Settings, snapshot: Snapshot, platform: str, say: Say) -> Image:
+def image_name(aws: Aws, snapshot: Snapshot, platform: str) -> str:
+    """Repository URI and tag of a snapshot's image, whether ECR has it or not.
+
+    platform: as Docker writes it, like 'linux/amd64'.
+    """
+    settings = aws.settings
+    tag = snapshot.tag(settings.builder_image, settings.runtime_image, platform)
+    return f"{repository_uri(aws, settings.repository)}:{tag}"
+
+
+def ensure_image(aws: Aws, snapshot: Snapshot, name: str, platform: str, say: Say) -> Image:
     """The image of a snapshot in ECR: the one that is there, or else one built and pushed now.
 
-    platform: as Docker writes it, like 'linux/amd64'. say: gets lines of progress.
+    name: as `image_name` says. platform: as Docker writes it, like 'linux/amd64'. say: gets lines of progress.
     Raises CloudError when it cannot be built or pushed; ECR then has no image of that tag.
     """
-    repository = settings.repository
-    tag = snapshot.tag(settings.builder_image, settings.runtime_image, platform)
-    uri = repository_uri(aws, repository)
-    name = f"{uri}:{tag}"
+    settings, repository = aws.settings, aws.settings.repository
+    uri, _, tag = name.rpartition(":")
     if digest := tag_exists(aws, repository, tag):
         say(f"image {tag} is in ECR")
         return Image(name, tag, digest, built=False, pushed=False)

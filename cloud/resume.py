@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from . import jobs, launch, machine, records, registry
-from .aws import Aws, aws_errors, error_code
+from . import claims, costs, instance_types, jobs, machine, offers, prices, records, registry
+from .aws import Aws, aws_errors
+from .claims import Claim
 from .config import TrainerConfig
 from .errors import CloudError
 from .jobs import Job
 from .machine import Machine
 from .plan import Plan, Resumed, decide
-
-CLAIM_LASTS = timedelta(minutes=10)
-"""How long the launch of a `resume` that was killed can be taken up again; after that it is begun anew."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The one launch by which a job is resumed, as it is in S3: who repeats it makes no second instance."""
-
-    token: str
-    """Client token of RunInstances."""
-    launched_at: datetime
 
 
 def check(job: Job) -> None:
@@ -53,10 +38,11 @@ def successor(aws: Aws, job: Job, say: Callable[[str], None]) -> Job:
     return job
 
 
-def plan(aws: Aws, job: Job, instance_type: str) -> Plan:
-    """Decide the launch that resumes a job, on the same image with the same config; ends one that waits for capacity.
+def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
+    """Decide the launch that resumes a job, on the same image with the same config.
 
-    Raises CloudError when the job cannot be resumed, or its record, image or config is gone.
+    types: of instances, in no order. Raises CloudError when the job cannot be resumed, or its record, image or config
+    is gone.
     """
     check(job)
     record = records.read(aws, job.id)
@@ -65,20 +51,26 @@ def plan(aws: Aws, job: Job, instance_type: str) -> Plan:
     settings = aws.settings.with_(
         trainer=record.asked["trainer"], on_demand=aws.settings.on_demand or job.market == "on-demand"
     )
-    found = machine.look(aws, instance_type)
+    found = machine.look(aws, types)
     _check_image(aws, job, found)
-    config = _trainer_config(aws, job, record.asked)
-    if job.waiting:
-        jobs.terminate(aws, job)
-    claimed = claim(aws, job)
-    resumed = Resumed(job.id, _origin(aws, job), claimed.token, claimed.launched_at)
-    return decide(settings, found, job.image, config, job.output, bucket=aws.bucket, resumes=resumed)
+    return decide(
+        settings,
+        found,
+        offers.find(aws, list(found.types), settings.markets, offers.Limits(settings.max_price, settings.max_cost)),
+        job.image,
+        _trainer_config(aws, job, record.asked),
+        job.output,
+        bucket=aws.bucket,
+        disk_price=prices.disk(aws, prices.Disk.of(settings)),
+        resumes=Resumed(job.id, _origin(aws, job), costs.so_far(job).total),
+    )
 
 
 def _check_image(aws: Aws, job: Job, on: Machine) -> None:
-    if on.type != job.type and machine.look(aws, job.type).platform != on.platform:
+    if instance_types.named(aws, (job.type,))[0].architecture != on.architecture:
         raise CloudError(
-            f"the image of {job.id} is for another processor than {on.type} has", fix="choose a type like " + job.type
+            f"the image of {job.id} is for another processor than {on.types[0].name} has",
+            fix="choose a type like " + job.type,
         )
     _, _, tag = job.image.rpartition(":")
     if not registry.tag_exists(aws, aws.settings.repository, tag):
@@ -109,38 +101,17 @@ def _trainer_config(aws: Aws, job: Job, asked: dict[str, Any]) -> TrainerConfig:
 def claim(aws: Aws, job: Job) -> Claim:
     """Claim the right to resume a job, or take up the claim of a `resume` that has not come to its end.
 
-    Raises CloudError when the job has been resumed already.
+    A job that waits for capacity is ended first. Raises CloudError when it has been resumed already.
     """
-    key, mine = f"jobs/{job.id}/resume.json", Claim(uuid4().hex, datetime.now(UTC).replace(microsecond=0))
-    body = json.dumps({"token": mine.token, "launched_at": records.iso(mine.launched_at)}).encode()
-    with aws_errors(f"claim {job.id}"):
-        try:
-            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, IfNoneMatch="*")
-            return mine
-        except aws.s3.exceptions.ClientError as error:
-            if error_code(error) not in records.OVERTAKEN:
-                raise
-        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
-        data = json.loads(found["Body"].read())
-    theirs = Claim(data["token"], datetime.fromisoformat(data["launched_at"]))
-    if instance := launch.started(aws, theirs.token):
-        link(aws, job, instance["InstanceId"])
+    if job.waiting:
+        jobs.terminate(aws, job)
+    found = claims.claim(aws, f"jobs/{job.id}/resume.json", once=True)
+    if found.instance:
+        link(aws, job, found.instance)
         raise CloudError(
-            f"{job.id} has been resumed already, as {instance['InstanceId']}",
-            fix=f"how it goes: inv status {instance['InstanceId']}",
+            f"{job.id} has been resumed already, as {found.instance}", fix=f"how it goes: inv status {found.instance}"
         )
-    if datetime.now(UTC) - theirs.launched_at < CLAIM_LASTS:
-        return theirs
-    with aws_errors(f"claim {job.id}"):
-        try:
-            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, IfMatch=found["ETag"])
-        except aws.s3.exceptions.ClientError as error:
-            if error_code(error) not in records.OVERTAKEN:
-                raise
-            raise CloudError(
-                f"{job.id} is being resumed by someone else right now", fix=f"inv status {job.id}"
-            ) from None
-    return mine
+    return found
 
 
 def link(aws: Aws, job: Job, successor: str) -> None:

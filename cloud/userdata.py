@@ -15,7 +15,7 @@ from .errors import CloudError
 LIMIT = 16384
 """Bytes that EC2 takes, before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html"""
 
-SCRIPTS = ("steps.sh", "aws.sh", "machine.sh", "sync.sh", "training.sh", "job.sh")
+SCRIPTS = ("steps.sh", "aws.sh", "money.sh", "machine.sh", "sync.sh", "training.sh", "job.sh")
 """The files of userdata/ in the order in which they make one script; the last calls `main`."""
 
 # User data scripts run at the first boot only, unless cloud-init is told otherwise; this is what AWS documents:
@@ -75,6 +75,12 @@ class UserData:
     """How long the instance of a failed job stays for a look."""
     origin: str = ""
     """The job whose output in S3 to go on from; "" to start afresh."""
+    budget: int = 0
+    """Micro-dollars that the job may still cost; 0 for no cap."""
+    price: int = 0
+    """Micro-dollars an hour of the running machine, as known at launch; 0 if unknown."""
+    disk_price: int = 0
+    """Micro-dollars an hour of its disk, stopped or not; 0 if unknown."""
 
 
 def render(job: UserData) -> bytes:
@@ -117,6 +123,9 @@ def assignments(job: UserData) -> Iterator[str]:
         "JOB_LOGIN_USER": job.login_user,
         "JOB_KEEP_SECONDS": job.keep_seconds,
         "JOB_ORIGIN": job.origin,
+        "JOB_BUDGET": job.budget,
+        "JOB_PRICE": job.price,
+        "JOB_DISK_PRICE": job.disk_price,
     }
     for name, value in values.items():
         yield f"{name}={_quoted(str(value))}"
@@ -137,9 +146,9 @@ def _escaped(byte: int) -> str:
 
 
 def _body(name: str) -> str:
-    """A script without what only matters to it as a file of its own."""
+    """A script without its comments, which nobody reads there, and which take a quarter of the room that EC2 gives."""
     lines = _text(name).splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith(("#!", "# shellcheck ")))
+    return "".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def _text(name: str) -> str:

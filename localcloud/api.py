@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,10 +16,24 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from . import capacity, credentials, ec2, ecr, interruption, s3
-from .credentials import Application, Environ, StartResponse
+from . import (
+    authorization,
+    capacity,
+    credentials,
+    ec2,
+    ecr,
+    faults,
+    interruption,
+    json_services,
+    market_file,
+    price_list,
+    quotas,
+    s3,
+)
+from .credentials import Application, Caller, Environ, StartResponse
 from .errors import LocalCloudError
 from .instances import Cloud, LocalInstance
+from .market import Market, Scenario
 
 SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
 """Made at the start, so that the first call is as fast as the next."""
@@ -31,18 +47,19 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
     ec2.install(cloud)
     ecr.install(storage)
     s3.install()
+    authorization.install()
     moto = DomainDispatcherApplication(create_backend_app)
     for service in SERVICES:
         moto.app_instances[service] = create_backend_app(service)
-    checked = credentials.middleware(moto, owner)
+    active = faults.Faults()
+    checked = faults.middleware(credentials.middleware(_with_json_services(moto, cloud.market), owner), active)
 
     def dispatch(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path.startswith("/_local/"):
             asked = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-            return _answer(
-                start_response, *_local(environ["REQUEST_METHOD"], path.removeprefix("/_local/"), asked, cloud)
-            )
+            name = path.removeprefix("/_local/")
+            return _answer(start_response, *_local(environ["REQUEST_METHOD"], name, asked, cloud, active))
         if path.startswith(("/moto-api", "/latest/")):  # moto's own controls, which would empty the cloud
             return _answer(start_response, "404 Not Found", "")
         return checked(environ, start_response)
@@ -50,25 +67,41 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
     return dispatch
 
 
-def _local(method: str, name: str, asked: dict[str, str], cloud: Cloud) -> tuple[str, Any]:
+def _with_json_services(moto: Application, market: Market) -> Application:
+    """moto, with the services that it lacks in front."""
+    operations: dict[str, json_services.Operation] = {
+        "AWSPriceListService.GetProducts": partial(price_list.get_products, market),
+        "ServiceQuotasV20190624.GetServiceQuota": partial(quotas.get_service_quota, market),
+        "ServiceQuotasV20190624.ListServiceQuotas": partial(quotas.list_service_quotas, market),
+    }
+
+    def refuse(caller: Caller, action: str) -> str | None:
+        return authorization.why_denied(market, caller.region, caller.service, action, caller.access_key)
+
+    return json_services.middleware(moto, operations, refuse)
+
+
+def _local(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: faults.Faults) -> tuple[str, Any]:
     """What the cloud says of itself, and what can be done to it: status and answer of /_local/NAME?ASKED.
 
     A refusal is the problem and the fix of a LocalCloudError.
     """
     try:
-        return _done(method, name, asked, cloud)
+        return _done(method, name, asked, cloud, active)
     except LocalCloudError as error:
         return "400 Bad Request", {"problem": error.problem, "fix": error.fix}
 
 
-def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud) -> tuple[str, Any]:
+def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: faults.Faults) -> tuple[str, Any]:
     match method, name:
         case "GET", "caller-address":
             return "200 OK", "127.0.0.1\n"
         case "GET", "status":
             return "200 OK", {
                 "instances": [describe(instance) for instance in all_instances()],
-                "without_capacity": sorted(cloud.exhausted),
+                "without_capacity": sorted(cloud.market.exhausted),
+                "market": cloud.market.scenario.file,
+                "faults": faults.told(active),
             }
         case "POST", "forget":
             for backend in backends():
@@ -88,6 +121,12 @@ def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud) -> tuple[
         case "POST", "capacity":
             change_capacity(cloud, asked.get("type", ""), asked.get("state", ""))
             return "200 OK", {}
+        case "POST", "market":
+            cloud.market.scenario = market_file.read(Path(asked["file"])) if asked.get("file") else Scenario()
+            market_changed()
+            return "200 OK", {}
+        case "POST", "fault":
+            return "200 OK", {"lines": active.change(asked)}
         case _:
             return "404 Not Found", {"problem": f"{method} {name} is not known here", "fix": None}
 
@@ -117,10 +156,14 @@ def living_instances() -> list[LocalInstance]:
 
 def change_capacity(cloud: Cloud, instance_type: str, state: str) -> None:
     """Take capacity away or give it back, and tell the spot requests that wait for it."""
-    capacity.change(cloud, instance_type, state)
-    if state == "back":
-        for backend in backends():
-            backend.capacity_returned(instance_type)
+    capacity.change(cloud.market, instance_type, state)
+    market_changed()
+
+
+def market_changed() -> None:
+    """Tell the spot requests that wait for capacity."""
+    for backend in backends():
+        backend.market_changed()
 
 
 def describe(instance: LocalInstance) -> dict[str, str]:

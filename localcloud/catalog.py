@@ -1,8 +1,9 @@
-"""What EC2 sells that moto's data lacks: p3.2xlarge, and the disks of the ECS-optimized images."""
+"""What EC2 has: moto's data, and what it lacks, which is p3.2xlarge and the disks of the ECS-optimized images."""
 
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 TWIN = "g4dn.xlarge"
@@ -105,10 +106,19 @@ def _disks(ami: Any) -> list[dict[str, Any]]:
 
 def zones_offering(instance_type: str, region: str) -> list[str]:
     """The availability zones of a region in which EC2 sells a type, in order."""
+    return _zones_by_type(region).get(instance_type, [])
+
+
+@cache
+def _zones_by_type(region: str) -> dict[str, list[str]]:
     from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
     offers = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
-    return sorted(offer["Location"] for offer in offers if offer["InstanceType"] == instance_type)
+    zones: dict[str, list[str]] = {}
+    for offer in sorted(offers, key=lambda one: str(one["Location"])):
+        if offer["Location"] in zone_ids(region):  # moto's offers know zones that its accounts do not have
+            zones.setdefault(offer["InstanceType"], []).append(offer["Location"])
+    return zones
 
 
 def architectures(instance_type: str) -> list[str] | None:
@@ -117,3 +127,33 @@ def architectures(instance_type: str) -> list[str] | None:
 
     known = INSTANCE_TYPES.get(instance_type)
     return list(known["ProcessorInfo"]["SupportedArchitectures"]) if known else None
+
+
+def vcpus(instance_type: str) -> int | None:
+    """How many vCPUs a type has; None for a type that does not exist."""
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    known = INSTANCE_TYPES.get(instance_type)
+    return int(known["VCpuInfo"]["DefaultVCpus"]) if known else None
+
+
+def instance_types() -> dict[str, dict[str, Any]]:
+    """What EC2 says of each type, in the form of DescribeInstanceTypes."""
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    known: dict[str, dict[str, Any]] = INSTANCE_TYPES
+    return known
+
+
+def regions() -> list[str]:
+    """The regions in which EC2 sells anything."""
+    from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
+
+    return sorted(INSTANCE_TYPE_OFFERINGS["availability-zone"])
+
+
+def zone_ids(region: str) -> dict[str, str]:
+    """The ids of a region's zones, by name."""
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
+
+    return {str(zone.name): str(zone.zone_id) for zone in RegionsAndZonesBackend.zones.get(region, [])}

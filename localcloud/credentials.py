@@ -23,7 +23,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-JSON_SERVICES = {"ecr", "ssm"}
+JSON_SERVICES = {"ecr", "pricing", "servicequotas", "ssm"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Caller:
     """The session token of temporary credentials."""
     expires: datetime | None = None
     """When a presigned URL stops working."""
+    region: str = ""
+    """The region that the request is signed for, where its header tells."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _read_rest(environ: Environ) -> None:
 
 def check(environ: Environ, owner: str) -> Refusal | None:
     """Why a request is refused; None when it may pass."""
-    caller = _caller(environ)
+    caller = read_caller(environ)
     if caller is None:
         return _anonymous(environ)
     if caller.expires and caller.expires < datetime.now(UTC):
@@ -101,14 +103,14 @@ def check(environ: Environ, owner: str) -> Refusal | None:
     return _expired(caller.service) if expiration and expiration < datetime.now(UTC) else None
 
 
-def _caller(environ: Environ) -> Caller | None:
+def read_caller(environ: Environ) -> Caller | None:
     """Read the Authorization header, or the query of a presigned URL; None for neither.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
     """
     header = environ.get("HTTP_AUTHORIZATION", "")
-    if found := re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request", header):
-        return Caller(found[1], found[2], environ.get("HTTP_X_AMZ_SECURITY_TOKEN"))
+    if found := re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request", header):
+        return Caller(found[1], found[3], environ.get("HTTP_X_AMZ_SECURITY_TOKEN"), region=found[2])
     query = {key: values[0] for key, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
     if credential := query.get("X-Amz-Credential"):
         access_key, _, _, service, _ = (credential.split("/") + [""] * 5)[:5]

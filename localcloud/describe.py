@@ -73,6 +73,11 @@ def _values(member: Member, name: str) -> list[str]:
             raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid")
 
 
+def matches(value: str, patterns: Iterable[str]) -> bool:
+    """Whether a filter lets a value through."""
+    return any(re.fullmatch(_expression(pattern), value, flags=re.DOTALL) for pattern in patterns)
+
+
 def _expression(pattern: str) -> str:
     r"""A filter value as a regular expression: `*` and `?` are wildcards, `\` makes the next character plain."""
     wild = {"*": ".*", "?": "."}

@@ -15,6 +15,7 @@ from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
 from .machines import Machines, MachineSpec
+from .market import Market
 
 if TYPE_CHECKING:
     from .interruption import Interruption
@@ -35,8 +36,8 @@ class Cloud:
     """How long a terminated instance and its tags can still be described."""
     relaunch_seconds: float
     """How long EC2 takes to launch the next instance of a persistent spot request, or to start an interrupted one."""
-    exhausted: set[str] = field(default_factory=set)
-    """The instance types of which there is no capacity now."""
+    market: Market = field(default_factory=Market)
+    """What EC2 sells now."""
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,9 @@ def _afterwards(backend: SpotBackend, request: SpotRequest) -> list[str]:
         return []
     if request.state == "cancelled":
         return ["its request is cancelled, so EC2 then terminates it"]
-    if request.instance_type in backend.cloud.exhausted:
+    market, zone = backend.cloud.market, request.launched_availability_zone or ""
+    if request.instance_type in market.exhausted:
         return [f"it stays stopped until `inv local.capacity {request.instance_type} back`"]
+    if not market.has_capacity(backend.region_name, zone, request.instance_type, spot=True):
+        return [f"it stays stopped until {zone} has spot capacity again (`inv local.market`)"]
     return [f"EC2 starts it again {backend.cloud.relaunch_seconds:g} s after that"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import EC2ClientError
 
-from .catalog import architectures, zones_offering
+from .catalog import architectures
 
 if TYPE_CHECKING:
     from .lifecycle import LifecycleBackend
@@ -31,7 +31,6 @@ def complete(parameters: dict[str, Any], backend: LifecycleBackend) -> None:
     _check_profile(parameters.get("IamInstanceProfile") or {}, backend)
     if instance_type := parameters.get("InstanceType"):
         _check_architecture(instance_type, parameters["ImageId"], backend)
-        _place(parameters, instance_type, backend)
 
 
 def _image(image_id: str | None, backend: LifecycleBackend) -> str | None:
@@ -89,24 +88,35 @@ def _check_architecture(instance_type: str, image_id: str | None, backend: Lifec
         )
 
 
-def _place(parameters: dict[str, Any], instance_type: str, backend: LifecycleBackend) -> None:
-    """See to it that the zone sells the type; without a zone or subnet in the request, choose one that does."""
-    zones = zones_offering(instance_type, backend.region_name)
-    placement = parameters.get("Placement") or {}
-    subnet = parameters.get("SubnetId")
-    zone = backend.get_subnet(subnet).availability_zone if subnet else placement.get("AvailabilityZone")
-    if not zones:
+def zones(parameters: dict[str, Any], instance_type: str, backend: LifecycleBackend) -> tuple[str, ...]:
+    """Where EC2 may launch it: the zone of the request, or else those that sell the type.
+
+    Raises EC2ClientError when the zone of the request, or the whole region, does not sell it.
+    """
+    sold = backend.cloud.market.zones(backend.region_name, instance_type)
+    if not sold:
         raise EC2ClientError(
             "Unsupported",
             "The requested configuration is currently not supported. Please check the documentation for supported "
             "configurations.",
         )
-    if zone and zone not in zones:
+    zone = _zone(parameters, backend)
+    if zone and zone not in sold:
         raise EC2ClientError(
             "Unsupported",
             f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
             f"({zone}). Please retry your request by not specifying an Availability Zone or choosing "
-            f"{', '.join(zones)}.",
+            f"{', '.join(sold)}.",
         )
-    if not zone and not parameters.get("NetworkInterfaces"):
-        parameters["Placement"] = {**placement, "AvailabilityZone": zones[0]}
+    return (zone,) if zone else tuple(sold)
+
+
+def _zone(parameters: dict[str, Any], backend: LifecycleBackend) -> str | None:
+    """The zone that a request asks for: its subnet's, or by name."""
+    interface: dict[str, Any] = next(iter(parameters.get("NetworkInterfaces") or []), {})
+    if subnet := parameters.get("SubnetId") or interface.get("SubnetId"):
+        return str(backend.get_subnet(subnet).availability_zone)
+    if existing := interface.get("NetworkInterfaceId"):
+        return str(backend.get_network_interface(existing).subnet.availability_zone)
+    zone: str | None = (parameters.get("Placement") or {}).get("AvailabilityZone")
+    return zone

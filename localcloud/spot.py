@@ -12,9 +12,11 @@ from typing import Any
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.utils import generic_filter
 
-from . import capacity
+from . import admission, capacity
+from .admission import Wish
 from .instances import SPOT_STOP, SPOT_TERMINATION, LocalInstance, later
 from .lifecycle import LifecycleBackend
+from .refusal import Refused
 from .spot_options import SpotOptions
 from .spot_request import NO_CAPACITY, SpotRequest
 
@@ -165,13 +167,12 @@ class SpotBackend(LifecycleBackend):
             self.cloud.machines.rebalance(instance.id, None)
         return super().power_on(instance)
 
-    def capacity_returned(self, instance_type: str) -> None:
-        """There are machines of that type again: have the requests that wait for them fulfilled, soon."""
+    def market_changed(self) -> None:
+        """There may be capacity again: have the requests that wait for it tried again, soon."""
         with self.lock:
             requests = [r for r in self.spot_instance_requests.values() if isinstance(r, SpotRequest) and r.waits]
         for request in requests:
-            if request.instance_type == instance_type:
-                later(self.cloud.relaunch_seconds, self._try_again, request)
+            later(self.cloud.relaunch_seconds, self._try_again, request)
 
     def _try_again(self, request: SpotRequest) -> None:
         """Give a request that waits its instance, if there is capacity: the stopped one, or one more.
@@ -180,13 +181,30 @@ class SpotBackend(LifecycleBackend):
         https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/interruption-behavior.html (restart of stopped instances)
         """
         with self.lock:
-            scarce = request.instance_type in self.cloud.exhausted
-            if request.state == "open" and scarce:
-                request.enter("open", "capacity-not-available", capacity.NO_SPOT)
-            elif request.state == "open":
-                request.fulfil(self.run_again(request.launch))
-            elif request.waits and not scarce and (stopped := self.living_instance(request.instance_id)):
-                self.start_stopped(stopped)
+            if not request.waits:
+                return
+            try:
+                admission.zone_for(self, self._wish(request))
+            except EC2ClientError as error:
+                self._keep_waiting(request, "price-too-low", error.message)
+            except Refused as error:
+                self._keep_waiting(request, "capacity-not-available", error.message)
+            else:
+                self._serve(request)
+
+    def _wish(self, request: SpotRequest) -> Wish:
+        price = float(request.spot_price) if request.spot_price else None
+        return Wish(request.instance_type, (request.launched_availability_zone or "",), spot=True, max_price=price)
+
+    def _keep_waiting(self, request: SpotRequest, code: str, why: str) -> None:
+        if request.state == "open":
+            request.enter("open", code, why)
+
+    def _serve(self, request: SpotRequest) -> None:
+        if request.state == "open":
+            request.fulfil(self.run_again(request.launch))
+        elif stopped := self.living_instance(request.instance_id):
+            self.start_stopped(stopped)
 
     def forget(self, *, all_ended: bool = False) -> None:
         """Besides instances, drop the requests that ended long enough ago, or all that ended, without an instance."""

@@ -115,6 +115,36 @@ def change_capacity(running: Running, instance_type: str, state: str) -> None:
     _ask(running, "POST", "capacity", type=instance_type, state=state)
 
 
+def change_market(running: Running, file: str) -> None:
+    """Have EC2 sell what the scenario in a file says (market_file.py), or everything to everybody (`none`).
+
+    Raises LocalCloudError with the line that is wrong; then everything stays as it was.
+    """
+    _ask(running, "POST", "market", file="" if file == "none" else str(Path(file).expanduser().absolute()))
+
+
+def market_file(running: Running) -> str:
+    """The file whose scenario is in force; "" for none."""
+    found: str = _ask(running, "GET", "status")["market"]
+    return found
+
+
+def change_faults(running: Running, kind: str, **figures: str) -> list[str]:
+    """Have a share of the requests go wrong, or none any more (kind `none`); returns the active faults, line by line.
+
+    figures: percent, seed, of, seconds and bytes_per_second, as a user has typed them.
+    Raises LocalCloudError for a kind or a figure that makes no sense.
+    """
+    lines: list[str] = _ask(running, "POST", "fault", kind=kind, **figures)["lines"]
+    return lines
+
+
+def faults(running: Running) -> list[dict[str, Any]]:
+    """The active faults: kind, hits (the requests that went wrong so far), description."""
+    found: list[dict[str, Any]] = _ask(running, "GET", "status")["faults"]
+    return found
+
+
 def _ask(running: Running, method: str, name: str, **asked: str) -> dict[str, Any]:
     """The daemon's answer to one request of its own; raises LocalCloudError with what it refuses."""
     url = f"{running.endpoint}/_local/{name}?{urllib.parse.urlencode(asked)}"

@@ -78,6 +78,10 @@ def status(_: Any) -> None:
         print(f"  {one['id']}  {one['type']:<14} {one['state']:<14} {one['address']}".rstrip())
     for instance_type in supervisor.types_without_capacity(running):
         print(f"no capacity for {instance_type}")
+    if file := supervisor.market_file(running):
+        print(f"market    {file}")
+    for fault in supervisor.faults(running):
+        print(f"fault {fault['description']}: {fault['hits']} so far")
 
 
 @task(
@@ -111,6 +115,45 @@ def capacity(_: Any, instance_type: str, state: str) -> None:
     _say(f"there is {'no' if state == 'none' else 'enough'} capacity for {instance_type}")
 
 
+@task(
+    positional=["file"],
+    help={"file": "what EC2 sells, as docs/local-cloud.md describes; `none`: everything to everybody"},
+)
+def market(_: Any, file: str) -> None:
+    """Set what EC2 sells, by a file."""
+    from . import supervisor
+
+    supervisor.change_market(_running(), file)
+    _say("EC2 sells everything to everybody" if file == "none" else f"EC2 sells what {file} says")
+
+
+@task(
+    positional=["kind"],
+    help={
+        "kind": "500, 503, timeout, reset, truncated or slow (S3), throttled or expired (any service); `none` ends all",
+        "percent": "how many of a hundred requests it hits (default: 10)",
+        "seconds": "how late a `timeout` answers (default: 90)",
+        "bytes_per_second": "how fast a `slow` body is (default: 10000)",
+        "of": "hit only requests with this in `METHOD /bucket/key?query` or in the operation's name",
+        "seed": "of the chance by which requests are hit (default: 1)",
+    },
+)
+def fault(
+    _: Any,
+    kind: str,
+    percent: str = "10",
+    seconds: str = "90",
+    bytes_per_second: str = "10000",
+    of: str = "",
+    seed: str = "1",
+) -> None:
+    """Have a share of the requests to AWS go wrong."""
+    from . import supervisor
+
+    figures = {"percent": percent, "seconds": seconds, "bytes_per_second": bytes_per_second, "of": of, "seed": seed}
+    print("\n".join(supervisor.change_faults(_running(), kind, **figures)))
+
+
 def _running() -> Running:
     """The local cloud; ends the command with exit code 1 if down."""
     from . import supervisor
@@ -122,4 +165,4 @@ def _running() -> Running:
     return running
 
 
-ns = Collection("local", up, down, status, interrupt, capacity)
+ns = Collection("local", up, down, status, interrupt, capacity, market, fault)

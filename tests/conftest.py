@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cloud import firewall, provision
 from cloud.aws import Aws
 from cloud.config import Settings
+
+from .localcloud.conftest import FakeCloud, find_registry
 
 HERE = Path(__file__).parent
 
@@ -49,7 +53,6 @@ def aws(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """An empty account; this machine's address is 192.0.2.7 (RFC 5737) in it."""
     from moto import mock_aws
 
-    from cloud import firewall
     from localcloud import bucket_policies
 
     bucket_policies.install()
@@ -68,10 +71,39 @@ def store(aws: Aws) -> Aws:
 @pytest.fixture
 def account(aws: Aws) -> Aws:
     """An account that is set up."""
-    from cloud import provision
-
     list(provision.converge(aws))
     return aws
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCloud]:
+    """The local cloud's API, with EC2's spot requests, prices and quotas, which moto alone does not have; its machines
+    exist in name only. A lost instance is launched anew at once."""
+    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"), find_registry())
+    cloud.start("--relaunch-seconds", "0.1")
+    yield cloud
+    cloud.stop()
+
+
+@pytest.fixture
+def spot(cloud: FakeCloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """An account of the local cloud for jobs of a name of their own; with a bucket and a repository."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.state.key().id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.state.key().secret)
+    monkeypatch.setattr(firewall, "caller_address", lambda _: "192.0.2.7")
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    aws = Aws(Settings.from_context({}, name=name, source=home))
+    aws.s3.create_bucket(Bucket=aws.bucket)
+    aws.ecr.create_repository(repositoryName=aws.settings.repository)
+    return aws
+
+
+@pytest.fixture
+def ready(spot: Aws) -> Aws:
+    """An account of the local cloud that is set up."""
+    list(provision.converge(spot))
+    return spot
 
 
 def record(job: str, **changes: Any) -> dict[str, Any]:

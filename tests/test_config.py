@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from cloud.config import (
     DEFAULTS,
     Settings,
-    check_instance_type,
+    check_day,
+    check_instance_types,
+    check_number,
     check_output,
     read_trainer_config,
     trainer_arguments,
@@ -106,13 +109,37 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["c7i.4xlarge", "p3.2xlarge", "m7i.metal-24xl", "u-6tb1.112xlarge", "t3.nano"])
 def test_instance_types_are_recognised(name: str) -> None:
-    assert check_instance_type(name) == name
+    assert check_instance_types(name) == (name,)
+
+
+def test_instance_types_are_taken_once_each_in_their_order() -> None:
+    assert check_instance_types("m7i.large, c7i.large,m7i.large,") == ("m7i.large", "c7i.large")
+
+
+def test_numbers_and_days_are_read_or_refused() -> None:
+    assert check_number("--cpus", "16") == 16
+    assert check_number("--cpus", None) is None
+    for wrong in ("many", "0", "-1", "inf", "nan"):
+        with pytest.raises(UsageError, match="--cpus is "):
+            check_number("--cpus", wrong, least=1)
+    assert check_day("--since", "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
+    with pytest.raises(UsageError, match="--since is 'yesterday', which is not a day"):
+        check_day("--since", "yesterday")
+
+
+def test_spot_is_asked_first_and_on_demand_only_if_it_may_be() -> None:
+    settings = Settings.from_context({})
+    assert settings.markets == ("spot",)
+    assert settings.with_(fallback="on-demand").markets == ("spot", "on-demand")
+    assert settings.with_(on_demand=True, fallback="on-demand").markets == ("on-demand",)
+    with pytest.raises(UsageError, match="--fallback is 'ondemand'"):
+        _ = settings.with_(fallback="ondemand").markets
 
 
 @pytest.mark.parametrize("name", [None, "", "c7i", "c7i.huge", "C7i.large", "c7i.4xlarge; rm"])
 def test_what_cannot_be_an_instance_type_is_refused(name: str | None) -> None:
     with pytest.raises(UsageError, match="instance type"):
-        check_instance_type(name)
+        check_instance_types(name)
 
 
 def test_the_trainer_template_is_split_as_a_shell_would() -> None:

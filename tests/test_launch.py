@@ -10,49 +10,54 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import launch, machine, records
+from cloud import claims, launch, machine, records, request
 from cloud.aws import Aws
+from cloud.claims import Claim
 from cloud.config import TrainerConfig
 from cloud.errors import CloudError, UsageError
+from cloud.instance_types import InstanceType
 from cloud.machine import Machine
-from cloud.plan import Plan, decide
-from cloud.registry import Image
+from cloud.offers import Facts, Limits, Market, Offer, choose
+from cloud.plan import Plan, Resumed, decide
+from cloud.quotas import Quota
 
-MACHINE = Machine("c7i.4xlarge", "x86_64", "ami-1", "/dev/xvda", 30, "sg-1")
+C7I = InstanceType("c7i.4xlarge", "x86_64", 16, 32.0)
+M7I = InstanceType("m7i.4xlarge", "x86_64", 16, 64.0)
+MACHINE = Machine((C7I,), "ami-1", "/dev/xvda", 30, "sg-1")
+OFFER = Offer(C7I, "spot", "us-east-1a", "subnet-a", 0.3)
 CONFIG = TrainerConfig(Path("fast_buckets.yaml"), b"seed: 1\n")
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:0123456789abcdef"
+CLAIM = Claim("0" * 32, datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
 
 
-def image() -> Image:
-    return Image(
-        uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:0123456789abcdef",
-        tag="0123456789abcdef",
-        digest="sha256:00",
-        built=False,
-        pushed=False,
+def plan(aws: Aws, *offers: Offer, resumes: Resumed | None = None, **changes: Any) -> Plan:
+    settings = aws.settings.with_(**changes)
+    market = Market(offers or (OFFER,))
+    return decide(
+        settings, MACHINE, market, IMAGE, CONFIG, "~/models/run-001", bucket="b", disk_price=0.005, resumes=resumes
     )
 
 
-def plan(aws: Aws, on: Machine = MACHINE, **changes: Any) -> Plan:
-    settings = aws.settings.with_(**changes)
-    return decide(settings, on, image().uri, CONFIG, "~/models/run-001", bucket=aws.bucket)
+def found(aws: Aws, *types: str, markets: tuple[str, ...] = ("spot",)) -> Plan:
+    """A plan of what the account has."""
+    from cloud import offers
+
+    there = machine.look(aws, types or ("c7i.4xlarge",))
+    market = offers.find(aws, list(there.types), markets, Limits())
+    return decide(aws.settings, there, market, IMAGE, CONFIG, "~/models/run-001", bucket=aws.bucket)
 
 
 def test_the_request_to_the_letter(aws: Aws) -> None:
-    decided = replace(
-        plan(aws),
-        token="0" * 32,
-        launched_at=datetime(2026, 11, 24, 8, 0, tzinfo=UTC),
-        deadline=datetime(2026, 11, 25, 8, 0, tzinfo=UTC),
-    )
-    request = launch.request(aws, decided)
-    assert len(request.pop("UserData")) <= 16384
-    assert request == {
-        "ClientToken": "0" * 32,
+    asked = request.run_instances(aws, plan(aws), OFFER, CLAIM)
+    assert len(asked.pop("UserData")) <= 16384
+    assert asked == {
+        "ClientToken": request.client_token(CLAIM, OFFER),
         "MinCount": 1,
         "MaxCount": 1,
         "InstanceType": "c7i.4xlarge",
         "ImageId": "ami-1",
         "KeyName": "solver-cloud",
+        "SubnetId": "subnet-a",
         "SecurityGroupIds": ["sg-1"],
         "IamInstanceProfile": {"Name": "solver-cloud-us-east-1"},
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
@@ -76,67 +81,102 @@ def test_the_request_to_the_letter(aws: Aws) -> None:
                 "Tags": [
                     {"Key": "Name", "Value": "solver-cloud fast_buckets.yaml"},
                     {"Key": "solver:cloud", "Value": "solver-cloud"},
+                    {"Key": "solver:launch", "Value": "0" * 32},
                     {"Key": "solver:status", "Value": "starting"},
                     {"Key": "solver:phase", "Value": "booting"},
                     {"Key": "solver:job-config", "Value": "fast_buckets.yaml"},
                     {"Key": "solver:output", "Value": "~/models/run-001"},
-                    {"Key": "solver:image", "Value": image().uri},
+                    {"Key": "solver:image", "Value": IMAGE},
                 ],
             },
             {"ResourceType": "volume", "Tags": [{"Key": "solver:cloud", "Value": "solver-cloud"}]},
-            {"ResourceType": "spot-instances-request", "Tags": [{"Key": "solver:cloud", "Value": "solver-cloud"}]},
+            {
+                "ResourceType": "spot-instances-request",
+                "Tags": [
+                    {"Key": "solver:cloud", "Value": "solver-cloud"},
+                    {"Key": "solver:launch", "Value": "0" * 32},
+                ],
+            },
         ],
     }
 
 
 def test_on_demand_asks_for_no_spot_request_and_tags_none(aws: Aws) -> None:
-    on_demand = Aws(aws.settings.with_(on_demand=True))
-    request = launch.request(on_demand, plan(on_demand))
-    assert "InstanceMarketOptions" not in request
-    assert request["InstanceInitiatedShutdownBehavior"] == "terminate"
-    assert [tags["ResourceType"] for tags in request["TagSpecifications"]] == ["instance", "volume"]
+    offer = replace(OFFER, market="on-demand")
+    asked = request.run_instances(aws, plan(aws, offer), offer, CLAIM)
+    assert "InstanceMarketOptions" not in asked
+    assert asked["InstanceInitiatedShutdownBehavior"] == "terminate"
+    assert [tags["ResourceType"] for tags in asked["TagSpecifications"]] == ["instance", "volume"]
 
 
-def test_the_request_is_one_that_boto3_takes(account: Aws) -> None:
-    found = machine.look(account, "c7i.4xlarge")
-    id = launch.run(account, plan(account, found))
-    assert id.startswith("i-")
-    instance = account.ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
-    assert instance["InstanceLifecycle"] == "spot"
+def test_disk_and_highest_price_are_as_the_settings_want_them(aws: Aws) -> None:
+    fast = Aws(aws.settings.with_(disk_gb=200, disk_iops=6000, disk_throughput=500, max_price=0.35))
+    asked = request.run_instances(fast, plan(fast), OFFER, CLAIM)
+    disk = asked["BlockDeviceMappings"][0]["Ebs"]
+    assert (disk["VolumeSize"], disk["Iops"], disk["Throughput"]) == (200, 6000, 500)
+    assert asked["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.35"
 
 
-def test_two_launches_are_two_jobs_and_one_launch_is_one(aws: Aws) -> None:
-    assert plan(aws).token != plan(aws).token
-    decided = plan(aws)
-    assert launch.request(aws, decided) == launch.request(aws, decided)
+def test_every_offer_of_a_launch_has_a_token_of_its_own_and_always_the_same(aws: Aws) -> None:
+    others = [replace(OFFER, zone="us-east-1b"), replace(OFFER, type=M7I), replace(OFFER, market="on-demand")]
+    tokens = {request.client_token(CLAIM, offer) for offer in (OFFER, *others)}
+    assert len(tokens) == 4
+    assert all(len(token) <= 64 for token in tokens)  # RunInstances takes no longer ones
+    assert request.run_instances(aws, plan(aws), OFFER, CLAIM) == request.run_instances(aws, plan(aws), OFFER, CLAIM)
+
+
+def test_the_request_is_one_that_ec2_takes(ready: Aws) -> None:
+    started = launch.run(ready, found(ready), claims.claim(ready, "claims/1.json"), print)
+    instance = ready.ec2.describe_instances(InstanceIds=[started.id])["Reservations"][0]["Instances"][0]
+    assert (instance["InstanceLifecycle"], instance["Placement"]["AvailabilityZone"]) == ("spot", started.offer.zone)
 
 
 def test_the_plan_says_what_was_asked(aws: Aws) -> None:
-    decided = plan(aws, max_hours=3.0)
-    assert decided.deadline - decided.launched_at == timedelta(hours=3)
+    decided = plan(aws, max_hours=3.0, max_cost=1.5)
+    assert decided.deadline(CLAIM) - CLAIM.launched_at == timedelta(hours=3)
     assert decided.config_key == f"configs/{decided.config_sha256}/fast_buckets.yaml"
     assert decided.trainer == ("train", "--config", "/solver/config/fast_buckets.yaml", "--output", "/solver/output")
-    assert decided.asked == {
+    assert decided.asked_of(OFFER) == {
         "instance_type": "c7i.4xlarge",
         "market": "spot",
+        "zone": "us-east-1a",
+        "price": 0.3,
         "region": "us-east-1",
-        "config": f"s3://solver-cloud-123456789012-us-east-1/{decided.config_key}",
+        "config": f"s3://b/{decided.config_key}",
         "config_name": "fast_buckets.yaml",
         "config_sha256": decided.config_sha256,
         "output": "~/models/run-001",
-        "image": image().uri,
+        "image": IMAGE,
         "trainer": "train --config {config} --output {output}",
         "max_hours": 3.0,
+        "max_cost": 1.5,
         "keep_on_failure": None,
         "sync_seconds": 60,
+        "disk_gb": 50,
+        "disk_price": 0.005,
     }
+
+
+def test_what_it_can_cost_is_the_hours_or_the_limit_whichever_is_less(aws: Aws) -> None:
+    assert plan(aws, max_hours=10.0).most(OFFER) == pytest.approx(3.05)
+    assert plan(aws, max_hours=10.0, max_cost=2.0).most(OFFER) == 2.0
+    assert plan(aws, max_hours=10.0).most(replace(OFFER, price=None)) is None
+
+
+def test_a_resumed_job_has_what_is_left_of_its_money(aws: Aws) -> None:
+    resumed = Resumed("i-0aaaaaaa", "i-0aaaaaaa", 1.25)
+    assert plan(aws, resumes=resumed, max_cost=2.0).budget == 0.75
+    with pytest.raises(CloudError, match=r"has cost \$1\.25, of --max-cost 1\n  a higher --max-cost"):
+        plan(aws, resumes=resumed, max_cost=1.0)
+    with pytest.raises(CloudError, match="what the job has cost so far is not known, so --max-cost cannot be kept"):
+        plan(aws, resumes=replace(resumed, spent=None), max_cost=2.0)
 
 
 def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
     with pytest.raises(UsageError, match=r"solver\.disk_gb is 20, but the machine image alone has 30 GB"):
         plan(aws, disk_gb=20)
     with pytest.raises(UsageError, match="the output directory has 300 characters"):
-        decide(aws.settings, MACHINE, image().uri, CONFIG, "x" * 300, bucket="b")
+        decide(aws.settings, MACHINE, Market((OFFER,)), IMAGE, CONFIG, "x" * 300, bucket="b")
 
 
 @pytest.mark.parametrize(
@@ -144,27 +184,29 @@ def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
     [("c7i.4xlarge", "x86_64", "linux/amd64"), ("c7g.4xlarge", "arm64", "linux/arm64")],
 )
 def test_the_machine_image_fits_the_type(account: Aws, type: str, architecture: str, platform: str) -> None:
-    found = machine.look(account, type)
+    found = machine.look(account, (type,))
     assert (found.architecture, found.platform, found.root_device) == (architecture, platform, "/dev/xvda")
     assert account.ec2.describe_images(ImageIds=[found.ami])["Images"][0]["Architecture"] == architecture
 
 
 def test_a_type_that_does_not_exist_is_named(account: Aws) -> None:
     with pytest.raises(UsageError, match=r"no instance type 'c7i\.5xlarge' in us-east-1"):
-        machine.look(account, "c7i.5xlarge")
+        machine.look(account, ("c7i.5xlarge",))
 
 
 def test_an_account_that_is_not_set_up_is_told_to(aws: Aws) -> None:
     with pytest.raises(CloudError, match=r"not set up for solver-cloud in us-east-1\n.*inv setup"):
-        machine.look(aws, "c7i.4xlarge")
+        machine.look(aws, ("c7i.4xlarge",))
 
 
 @pytest.mark.parametrize(
     ("code", "fix"),
     [
-        ("InsufficientInstanceCapacity", "EC2 has none of this type"),
-        ("MaxSpotInstanceCountExceeded", "spot quota"),
-        ("VcpuLimitExceeded", "vCPU quota"),
+        ("InsufficientInstanceCapacity", "another --instance, --region or --fallback on-demand"),
+        ("MaxSpotInstanceCountExceeded", "--quota-code L-34B43A08 --desired-value 16"),
+        ("VcpuLimitExceeded", "--quota-code L-34B43A08 --desired-value 16"),
+        ("SpotMaxPriceTooLow", "a higher --max-price"),
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "create-service-linked-role"),
         ("UnauthorizedOperation", "allow RunInstances to this profile"),
     ],
 )
@@ -174,30 +216,28 @@ def test_each_refusal_says_what_to_do(account: Aws, monkeypatch: pytest.MonkeyPa
     def refuse(**_: object) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "No."}}, "RunInstances")
 
-    monkeypatch.setattr(account.ec2, "run_instances", refuse)
-    with pytest.raises(CloudError, match=rf"cannot start a c7i\.4xlarge: .*{code}.*\n.*{fix}"):
-        launch.run(account, plan(account))
+    monkeypatch.setattr(account.ec2_once, "run_instances", refuse)
+    with pytest.raises(CloudError) as refused:
+        launch.run(account, plan(account), CLAIM, print)
+    assert code in refused.value.problem
+    assert fix in (refused.value.fix or "")
 
 
-def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(ready: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request may have arrived although its answer did not."""
-    run_instances = account.ec2.run_instances
+    run_instances = ready.ec2_once.run_instances
 
-    def interrupted(**request: Any) -> None:
-        # moto ignores client tokens, and so cannot find one: the instance carries it as a tag instead.
-        run_instances(**request)
+    def interrupted(**asked: Any) -> None:
+        run_instances(**asked)
         raise KeyboardInterrupt
 
-    def describe(**_: object) -> Any:
-        return describe_instances(Filters=[{"Name": "tag:solver:cloud", "Values": ["solver-cloud"]}])
-
-    describe_instances = account.ec2.describe_instances
-    monkeypatch.setattr(account.ec2, "run_instances", interrupted)
-    monkeypatch.setattr(account.ec2, "describe_instances", describe)
+    monkeypatch.setattr(ready.ec2_once, "run_instances", interrupted)
     with pytest.raises(CloudError, match=r"interrupted; i-.* was terminated; nothing is left running") as error:
-        launch.run(account, plan(account, machine.look(account, "c7i.4xlarge")))
+        launch.run(ready, found(ready), claims.claim(ready, "claims/1.json"), print)
     assert error.value.code == 130
-    assert describe()["Reservations"][0]["Instances"][0]["State"]["Name"] in ("shutting-down", "terminated")
+    ours = [{"Name": "tag:solver:cloud", "Values": [ready.settings.name]}]
+    (instance,) = ready.ec2.describe_instances(Filters=ours)["Reservations"][0]["Instances"]
+    assert instance["State"]["Name"] in ("shutting-down", "terminated")
 
 
 def test_a_launch_that_started_nothing_ends_nothing(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +245,83 @@ def test_a_launch_that_started_nothing_ends_nothing(account: Aws, monkeypatch: p
     assert launch.end_launch(account, "0" * 32, patience=0) is None
 
 
-def test_the_config_and_the_first_record_are_in_s3(account: Aws) -> None:
-    decided = plan(account)
-    launch.put_config(account, decided, CONFIG)
-    assert account.s3.get_object(Bucket=account.bucket, Key=decided.config_key)["Body"].read() == b"seed: 1\n"
-    launch.open_record(account, decided, "i-0aaaaaaa")
-    record = records.read(account, "i-0aaaaaaa")
+def test_the_config_and_the_first_record_are_in_s3(store: Aws) -> None:
+    decided = plan(store)
+    launch.put_config(store, decided, CONFIG)
+    assert store.s3.get_object(Bucket=store.bucket, Key=decided.config_key)["Body"].read() == b"seed: 1\n"
+    launch.open_record(store, decided, CLAIM, launch.Started("i-0aaaaaaa", OFFER))
+    record = records.read(store, "i-0aaaaaaa")
     assert record is not None
-    assert record.asked == decided.asked
+    assert record.asked == decided.asked_of(OFFER)
+
+
+FACTS = Facts(
+    region="us-east-1",
+    subnets={"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"},
+    sold={("c7i.4xlarge", "us-east-1a"), ("c7i.4xlarge", "us-east-1b"), ("m7i.4xlarge", "us-east-1b")},
+    spot={("c7i.4xlarge", "us-east-1a"): 0.4, ("c7i.4xlarge", "us-east-1b"): 0.3, ("m7i.4xlarge", "us-east-1b"): 0.35},
+    on_demand={"c7i.4xlarge": 0.714, "m7i.4xlarge": None},
+    quotas=[],
+)
+BOTH, NO_LIMITS = ("spot", "on-demand"), Limits()
+
+
+def order(facts: Facts = FACTS, markets: tuple[str, ...] = BOTH, limits: Limits = NO_LIMITS) -> list[str]:
+    return [str(offer) for offer in choose([C7I, M7I], markets, facts, limits).offers]
+
+
+def test_offers_are_asked_for_cheapest_first_and_those_without_a_price_last() -> None:
+    assert order() == [
+        "c7i.4xlarge spot in us-east-1b",
+        "m7i.4xlarge spot in us-east-1b",
+        "c7i.4xlarge spot in us-east-1a",
+        "c7i.4xlarge on-demand in us-east-1a",
+        "c7i.4xlarge on-demand in us-east-1b",
+        "m7i.4xlarge on-demand in us-east-1b",
+    ]
+
+
+def test_what_costs_more_than_was_allowed_is_not_asked_for() -> None:
+    assert order(limits=Limits(price=0.35)) == [
+        "c7i.4xlarge spot in us-east-1b",
+        "m7i.4xlarge spot in us-east-1b",
+        "m7i.4xlarge on-demand in us-east-1b",
+    ]
+
+
+def test_a_limit_of_the_cost_leaves_out_what_has_no_price() -> None:
+    assert "m7i.4xlarge on-demand in us-east-1b" not in order(limits=Limits(cost=5))
+
+
+def test_a_quota_that_is_used_up_rules_a_type_out_and_says_how_to_ask_for_more() -> None:
+    quota = Quota("L-34B43A08", "All Standard … Spot", "a c d h i m r t z", "spot", 32, 20)
+    market = choose([C7I, M7I], ("spot",), replace(FACTS, quotas=[quota]), Limits())
+    assert market.offers == ()
+    assert [refusal.what for refusal in market.refusals] == ["c7i.4xlarge spot", "m7i.4xlarge spot"]
+    assert "12 of 32 vCPUs left, it has 16" in market.refusals[0].why
+    assert market.refusals[0].fix.endswith("--quota-code L-34B43A08 --desired-value 36 --region us-east-1")
+
+
+def test_a_type_that_no_zone_sells_is_named() -> None:
+    market = choose([C7I, M7I], ("spot",), replace(FACTS, sold={("m7i.4xlarge", "us-east-1b")}), Limits())
+    assert [str(offer) for offer in market.offers] == ["m7i.4xlarge spot in us-east-1b"]
+    assert market.refusals[0].why == "not sold in the zones of us-east-1"
+
+
+def test_a_claim_holds_for_who_comes_second_until_its_instance_has_ended(ready: Aws) -> None:
+    first = claims.claim(ready, "claims/1.json")
+    assert claims.claim(ready, "claims/1.json") == first
+    started = launch.run(ready, found(ready), first, print)
+    assert claims.claim(ready, "claims/1.json") == replace(first, instance=started.id)
+    assert launch.run(ready, found(ready), first, print).id == started.id
+    ready.ec2.terminate_instances(InstanceIds=[started.id])
+    again = claims.claim(ready, "claims/1.json")
+    assert (again.token != first.token, again.instance) == (True, "")
+
+
+def test_a_launch_taken_up_with_other_facts_is_still_the_same_instance(ready: Aws) -> None:
+    """EC2 refuses a client token with other parameters: IdempotentParameterMismatch."""
+    claim, decided = claims.claim(ready, "claims/1.json"), found(ready)
+    started = launch.run(ready, decided, claim, print)
+    dearer = replace(decided, market=Market(tuple(replace(one, price=0.9) for one in decided.market.offers)))
+    assert launch.run(ready, dearer, claim, print).id == started.id

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloud import cleanup, leftovers, records
 from cloud.aws import Aws
-from cloud.config import Settings
 from cloud.errors import CloudError
 from cloud.leftovers import Leftover
 
 from .conftest import record
-from .localcloud.conftest import FakeCloud, eventually, find_registry, in_state
+from .localcloud.conftest import eventually, in_state
 from .test_jobs import start
 
 SPOT = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
@@ -222,32 +219,12 @@ def test_an_upload_of_no_living_job_is_aborted(account: Aws) -> None:
     assert {one["Key"] for one in going_on} == {keys[0], keys[2]}
 
 
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeCloud]:
-    """EC2 with its spot requests, which moto alone does not have. A lost instance is launched anew at once."""
-    cloud = FakeCloud(tmp_path_factory.mktemp("cloud"), find_registry())
-    cloud.start("--relaunch-seconds", "0.1")
-    yield cloud
-    cloud.stop()
-
-
-@pytest.fixture
-def spot(cloud: FakeCloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    """An account for jobs of a name of their own."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.state.key().id)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.state.key().secret)
-    aws = Aws(Settings.from_context({}, name=f"test-{uuid.uuid4().hex[:8]}"))
-    aws.s3.create_bucket(Bucket=aws.bucket)
-    aws.ecr.create_repository(repositoryName=aws.settings.repository)
-    return aws
-
-
 def launch(aws: Aws, *, owned: bool = True) -> tuple[str, str]:
     """A running spot instance as `launch` starts it, its launch taken as at its boot; returns both ids."""
     from .localcloud.conftest import IMAGE
 
-    token, tags = uuid.uuid4().hex, [{"Key": "solver:cloud", "Value": aws.settings.name}]
+    token = uuid.uuid4().hex
+    tags = [{"Key": "solver:cloud", "Value": aws.settings.name}, {"Key": "solver:launch", "Value": token}]
     made: dict[str, Any] = {
         "ImageId": aws.ssm.get_parameter(Name=IMAGE)["Parameter"]["Value"],
         "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": SPOT},

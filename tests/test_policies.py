@@ -30,6 +30,7 @@ def test_an_instance_can_do_these_things_and_no_others() -> None:
         "ecr:GetDownloadUrlForLayer": repository,
         "ec2:DescribeInstances": "*",
         "ec2:DescribeSpotInstanceRequests": "*",
+        "ec2:DescribeSpotPriceHistory": "*",
         "ec2:CreateTags": instances,
         "ec2:TerminateInstances": instances,
         "ec2:CancelSpotInstanceRequests": "arn:aws:ec2:eu-west-1:123456789012:spot-instances-request/*",

@@ -65,7 +65,7 @@ def taken(aws: Aws, client: docker.DockerClient) -> Iterator[Snapshot]:
 
 
 def ensure(aws: Aws, taken: Snapshot, say: engine.Say = print) -> Image:
-    return ensure_image(aws, aws.settings, taken, PLATFORM, say)
+    return ensure_image(aws, taken, registry.image_name(aws, taken, PLATFORM), PLATFORM, say)
 
 
 def tags(aws: Aws) -> list[str]:

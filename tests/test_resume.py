@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from cloud import jobs, launch, records, resume
+from cloud import jobs, launch, records, request, resume
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.jobs import Job
+from cloud.plan import Resumed
 
 from .conftest import record
+from .localcloud.conftest import in_state
 
 OLD = "i-0aaaaaaaaaaaaaaaa"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -31,6 +33,7 @@ def remember(aws: Aws, job: str = OLD, **changes: Any) -> Job:
         "output": "~/models/run-001",
         "image": "registry/solver-cloud:abc",
         "trainer": "solve --config {config} --output {output}",
+        "disk_price": 0.005,
         **changes.pop("asked", {}),
     }
     told = record(job, **{"status": "failed", "reason": "it broke", "exit_code": 1, "asked": asked, **changes})
@@ -44,29 +47,29 @@ def wrote(aws: Aws, job: str = OLD) -> None:
 
 
 @pytest.fixture
-def ready(account: Aws) -> Aws:
+def ready(ready: Aws) -> Aws:
     """An account that is set up and has the image of the job."""
-    account.ecr.put_image(repositoryName="solver-cloud", imageManifest=MANIFEST, imageTag="abc")
-    return account
+    ready.ecr.put_image(repositoryName=ready.settings.repository, imageManifest=MANIFEST, imageTag="abc")
+    return ready
 
 
 def test_the_plan_is_that_of_the_job_with_its_image_and_config(ready: Aws) -> None:
     old = remember(ready)
     wrote(ready)
-    plan = resume.plan(ready, old, "c7i.8xlarge")
-    assert (plan.machine.type, plan.image, plan.output) == ("c7i.8xlarge", old.image, old.output)
-    assert (plan.origin, plan.asked["resumes"], plan.asked["market"]) == (OLD, OLD, "on-demand")
+    plan = resume.plan(ready, old, ("c7i.8xlarge",))
+    offer = plan.market.offers[0]
+    assert (offer.type.name, offer.market, plan.image, plan.output) == (
+        "c7i.8xlarge",
+        "on-demand",
+        old.image,
+        old.output,
+    )
+    assert plan.resumes == Resumed(OLD, OLD, 0.005)
+    assert plan.asked["resumes"] == OLD
     assert plan.trainer == ("solve", "--config", "/solver/config/fast.yaml", "--output", "/solver/output")
-    tags = launch.request(ready, plan)["TagSpecifications"][0]["Tags"]
-    assert {"Key": "solver:resumes", "Value": OLD} in tags
-    assert f"JOB_ORIGIN={OLD}\n".encode() in _script(ready, plan)
-
-
-def _script(aws: Aws, plan: Any) -> bytes:
-    import gzip
-
-    data: bytes = launch.request(aws, plan)["UserData"]
-    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    shown = request.shown(ready, plan)
+    assert {"Key": "solver:resumes", "Value": OLD} in shown["TagSpecifications"][0]["Tags"]
+    assert f"JOB_ORIGIN={OLD}\n" in shown["UserData"]
 
 
 @pytest.mark.parametrize(
@@ -78,43 +81,43 @@ def _script(aws: Aws, plan: Any) -> bytes:
 )
 def test_what_cannot_be_resumed_says_why(ready: Aws, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(CloudError, match=problem):
-        resume.plan(ready, remember(ready, **changes), "c7i.4xlarge")
+        resume.plan(ready, remember(ready, **changes), ("c7i.4xlarge",))
 
 
 def test_a_job_at_work_is_left_alone(ready: Aws) -> None:
     old = remember(ready, status="running", launched_at=records.iso(datetime.now(UTC)), ended_at=None)
     with pytest.raises(CloudError, match="is at work") as refused:
-        resume.plan(ready, old, "c7i.4xlarge")
+        resume.plan(ready, old, ("c7i.4xlarge",))
     assert refused.value.fix == f"to go on elsewhere, end it first: inv terminate {OLD}"
 
 
 def test_a_type_with_another_processor_is_refused(ready: Aws) -> None:
     with pytest.raises(CloudError, match=r"is for another processor than c7g\.4xlarge has"):
-        resume.plan(ready, remember(ready), "c7g.4xlarge")
+        resume.plan(ready, remember(ready), ("c7g.4xlarge",))
 
 
 def test_a_resume_that_was_killed_is_taken_up_with_the_same_token(ready: Aws) -> None:
     old = remember(ready)
-    first, second = resume.plan(ready, old, "c7i.4xlarge"), resume.plan(ready, old, "c7i.4xlarge")
-    assert launch.request(ready, first) == launch.request(ready, second)
+    assert resume.claim(ready, old) == resume.claim(ready, old)
 
 
 def test_a_claim_that_was_left_long_ago_is_begun_anew(ready: Aws) -> None:
     old, long_ago = remember(ready), datetime.now(UTC) - timedelta(hours=1)
     body = json.dumps({"token": "0" * 32, "launched_at": records.iso(long_ago)}).encode()
     ready.s3.put_object(Bucket=ready.bucket, Key=f"jobs/{OLD}/resume.json", Body=body)
-    plan = resume.plan(ready, old, "c7i.4xlarge")
-    assert plan.token != "0" * 32
-    assert plan.deadline > datetime.now(UTC) + timedelta(hours=23)
+    claim = resume.claim(ready, old)
+    assert claim.token != "0" * 32
+    assert datetime.now(UTC) - claim.launched_at < timedelta(minutes=1)
 
 
-def test_a_second_resume_says_what_the_first_started(ready: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_second_resume_says_what_the_first_started(ready: Aws, ended: bool) -> None:
     old = remember(ready)
-    new = launch.run(ready, resume.plan(ready, old, "c7i.4xlarge"))
-    # moto alone cannot find an instance by its client token; tests/e2e/test_spot.py does.
-    monkeypatch.setattr(launch, "started", lambda *_: {"InstanceId": new})
+    new = launch.run(ready, resume.plan(ready, old, ("c7i.4xlarge",)), resume.claim(ready, old), print).id
+    if ended:
+        ready.ec2.terminate_instances(InstanceIds=[new])
     with pytest.raises(CloudError, match=f"{OLD} has been resumed already, as {new}"):
-        resume.plan(ready, old, "c7i.4xlarge")
+        resume.claim(ready, old)
     assert jobs.find(ready, OLD).resumed_by == new  # though the first died before it could say so
 
 
@@ -131,23 +134,26 @@ def test_a_job_that_wrote_nothing_is_resumed_from_the_one_before(ready: Aws) -> 
     remember(ready)
     wrote(ready)
     new = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"resumes": OLD})
-    plan = resume.plan(ready, new, "c7i.4xlarge")
-    assert (plan.asked["resumes"], plan.origin) == (new.id, OLD)
+    plan = resume.plan(ready, new, ("c7i.4xlarge",))
+    assert plan.resumes == Resumed(new.id, OLD, 0.005)
 
 
 @pytest.fixture
 def waiting(ready: Aws) -> Job:
     """A spot job that EC2 has stopped."""
     old = remember(ready, asked={"market": "spot"})
-    plan = resume.plan(ready, old, "c7i.4xlarge")
-    id = launch.run(ready, plan)
+    plan = resume.plan(ready, old, ("c7i.4xlarge",))
+    id = launch.run(ready, plan, resume.claim(ready, old), print).id
     remember(ready, id, status="running", ended_at=None, asked={"market": "spot"})
+    in_state(ready.ec2, id, "running")
     ready.ec2.stop_instances(InstanceIds=[id])
+    in_state(ready.ec2, id, "stopped")
     return jobs.find(ready, id)
 
 
 def test_a_job_that_waits_for_capacity_says_so_and_ends_when_it_is_resumed(ready: Aws, waiting: Job) -> None:
     assert (waiting.state, waiting.status, waiting.phase) == ("stopped", "interrupted", "waiting for capacity")
-    plan = resume.plan(ready, waiting, "c7i.8xlarge")
+    plan = resume.plan(ready, waiting, ("c7i.8xlarge",))
     assert plan.asked["resumes"] == waiting.id
+    resume.claim(ready, waiting)
     assert jobs.find(ready, waiting.id).status == "terminated"

@@ -12,7 +12,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 COMMANDS = (
-    *("attach", "demo", "download", "gc", "launch", "logs", "resume", "setup", "status", "terminate", "test", "wait"),
+    *("attach", "costs", "demo", "download", "gc", "launch", "logs", "offers", "resume", "setup", "status"),
+    *("terminate", "test", "wait"),
 )
 
 
@@ -41,7 +42,8 @@ def config(home: Path) -> Path:
 def test_every_command_is_listed_with_one_line_of_help(home: Path) -> None:
     listed = [line for line in inv("--list", home=home).stdout.splitlines()[1:] if line]
     helped = dict(line.split(maxsplit=1) for line in listed)
-    assert set(helped) == {*COMMANDS, *(f"local.{name}" for name in ("up", "down", "status", "interrupt", "capacity"))}
+    local = ("up", "down", "status", "interrupt", "capacity", "fault", "market")
+    assert set(helped) == {*COMMANDS, *(f"local.{name}" for name in local)}
     assert len(helped) == len(listed)
 
 
@@ -95,7 +97,13 @@ def test_wrong_usage_is_refused_with_2_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    "command", [(*LAUNCH, "--config", "fast.yaml", "--output", "o"), ("status",), ("setup",), ("wait", "i-1")]
+    "command",
+    [
+        (*LAUNCH, "--config", "fast.yaml", "--output", "o", "--source", str(REPOSITORY / "examples" / "trainer")),
+        ("status",),
+        ("setup",),
+        ("wait", "i-1"),
+    ],
 )
 def test_without_credentials_each_command_says_what_to_do(command: tuple[str, ...], config: Path, home: Path) -> None:
     done = inv(*command, home=home)

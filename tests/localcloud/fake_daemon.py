@@ -38,8 +38,8 @@ class FakeMachines:
         return f"127.0.77.{self.count}"
 
     def boot(self, spec: MachineSpec) -> str:
-        self._note("boot", spec.instance_id, spec.lifecycle, spec.role, spec.key_name, spec.user_data.decode())
-        order = spec.user_data.decode()
+        order = spec.user_data.decode(errors="replace")
+        self._note("boot", spec.instance_id, spec.lifecycle, spec.role, spec.key_name, repr(order)[1:-1][:200])
         if order == "fail":
             raise LocalCloudError("no room on this machine")
         while order == "slow" and not (self.state / spec.instance_id).exists():

@@ -25,6 +25,8 @@ CALLS = [
     ("ssm", "get_parameters", {"Names": ["x"]}),
     ("ecr", "describe_repositories", {}),
     ("s3", "list_buckets", {}),
+    ("pricing", "get_products", {"ServiceCode": "AmazonS3"}),
+    ("service-quotas", "list_service_quotas", {"ServiceCode": "ec2"}),
 ]
 UNKNOWN = {
     "sts": ("InvalidClientTokenId", 403),
@@ -33,6 +35,8 @@ UNKNOWN = {
     "ssm": ("UnrecognizedClientException", 400),
     "ecr": ("UnrecognizedClientException", 400),
     "s3": ("InvalidAccessKeyId", 403),
+    "pricing": ("UnrecognizedClientException", 400),
+    "service-quotas": ("UnrecognizedClientException", 400),
 }
 EXPIRED = {
     "sts": ("ExpiredToken", 403),
@@ -41,6 +45,8 @@ EXPIRED = {
     "ssm": ("ExpiredTokenException", 400),
     "ecr": ("ExpiredTokenException", 400),
     "s3": ("ExpiredToken", 400),
+    "pricing": ("ExpiredTokenException", 400),
+    "service-quotas": ("ExpiredTokenException", 400),
 }
 
 

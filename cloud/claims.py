@@ -1,0 +1,103 @@
+"""A launch is claimed in S3 before EC2 is asked: whoever repeats it, after a crash or at the same time, makes no second
+instance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from . import records
+from .aws import Aws, aws_errors, error_code
+from .errors import CloudError
+from .jobs import GONE
+from .tags import tags_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+LASTS = timedelta(minutes=10)
+"""How long a launch that was killed can be taken up again; after that it is begun anew."""
+VISIBLE_SECONDS = 8.0
+"""How long a new instance may be unknown to DescribeInstances; EC2's answers are only eventually consistent:
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One launch, as it is claimed in S3."""
+
+    token: str
+    """32 hex digits; every client token of RunInstances is made of it, and the instance's tag solver:launch is it."""
+    launched_at: datetime
+    instance: str = ""
+    """The instance that the launch has started already."""
+
+
+def key_of(asked: dict[str, Any]) -> str:
+    """Where the claim is of the launch that asks for this: the same question has the same place."""
+    return f"claims/{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
+
+
+def claim(aws: Aws, key: str, *, once: bool = False) -> Claim:
+    """Claim a launch, or take up the claim of one that has not come to its end.
+
+    key: where in S3 it is claimed. once: also an instance that has ended keeps the claim.
+    Returns a claim with an instance if that launch has started one that has not ended.
+    Raises CloudError when somebody else claims it at this very moment.
+    """
+    mine = Claim(uuid4().hex, datetime.now(UTC).replace(microsecond=0))
+    body = json.dumps({"token": mine.token, "launched_at": records.iso(mine.launched_at)}).encode()
+    if _put(aws, key, body, IfNoneMatch="*"):
+        return mine
+    with aws_errors(f"read {key}"):
+        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
+        data = json.loads(found["Body"].read())
+    launched_at = datetime.fromisoformat(data["launched_at"])
+    recent = datetime.now(UTC) - launched_at < LASTS
+    instance = started(aws, data["token"], patience=VISIBLE_SECONDS if recent else 0)
+    if instance and (once or not _over(instance)):
+        return Claim(data["token"], launched_at, instance["InstanceId"])
+    if recent and not instance:
+        return Claim(data["token"], launched_at)
+    if not _put(aws, key, body, IfMatch=found["ETag"]):
+        raise CloudError("somebody else starts this very job right now", fix="inv status latest")
+    return mine
+
+
+def _put(aws: Aws, key: str, body: bytes, **condition: str) -> bool:
+    """Write a claim on condition that nobody was faster; returns whether it was written."""
+    with aws_errors("claim the launch"):
+        try:
+            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, **condition)  # type: ignore[arg-type]
+        except aws.s3.exceptions.ClientError as error:
+            if error_code(error) not in records.OVERTAKEN:
+                raise
+            return False
+    return True
+
+
+def _over(instance: InstanceTypeDef) -> bool:
+    return instance["State"]["Name"] in GONE or tags_of(instance).get("solver:status") in records.FINAL
+
+
+def started(aws: Aws, token: str, *, patience: float = 0) -> InstanceTypeDef | None:
+    """The instance that a claimed launch has started; None while EC2 shows none.
+
+    token: of the claim. patience: seconds to wait for it to become visible.
+    """
+    until = time.monotonic() + patience
+    while True:
+        with aws_errors("look for what was started"):
+            found = aws.ec2.describe_instances(Filters=[{"Name": "tag:solver:launch", "Values": [token]}])
+        instances = [instance for group in found["Reservations"] for instance in group["Instances"]]
+        if instances:
+            # Of two, which only a race between two computers can make, one has ended itself or is about to.
+            return min(instances, key=_over)
+        if time.monotonic() >= until:
+            return None
+        time.sleep(1)  # EC2 tells nobody that an instance has become visible

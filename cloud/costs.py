@@ -1,0 +1,69 @@
+"""What a job has cost, in dollars, from its record and the prices in it. Pure; what is not known stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from .jobs import GONE, Job
+from .records import Attempt
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Dollars; None for what is not known."""
+
+    machine: float | None
+    """All attempts together: EC2 bills a machine from each start to each stop."""
+    disk: float | None
+    """From launch to end, also while the machine is stopped."""
+    before: float | None = 0.0
+    """What the jobs cost that this one goes on from."""
+
+    @property
+    def total(self) -> float | None:
+        """All of it, unless a part is not known."""
+        parts = (self.machine, self.disk, self.before)
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def so_far(job: Job, now: datetime | None = None) -> Cost:
+    """What a job has cost until now, or until its end."""
+    now = now or datetime.now(UTC)
+    lived = (job.ended_at or now) - job.launched_at
+    disk = None if job.disk_price is None else job.disk_price * _hours(lived)
+    return Cost(_sum(one.dollars for one in attempts(job, now)), disk, job.spent_before)
+
+
+def attempts(job: Job, now: datetime) -> list[Attempt]:
+    """The times that a job's machine ran, the present one up to now.
+
+    The record has those before, and of the present one what was known when it was last written.
+    """
+    if job.ended or job.state in GONE or job.waiting or job.running_since is None:
+        return list(job.attempts)
+    seconds = int((now - job.running_since).total_seconds())
+    present = Attempt(job.running_since, seconds, None if job.price is None else job.price * seconds / 3600)
+    return [*(one for one in job.attempts if one.started_at < job.running_since), present]
+
+
+def at_most(job: Job) -> float | None:
+    """What a job costs if it runs until its limit, at the price that it was launched at; None if that is not known."""
+    if job.price is None or job.disk_price is None or job.spent_before is None:
+        return job.max_cost
+    most = job.spent_before + (job.price + job.disk_price) * job.max_hours
+    return most if job.max_cost is None else min(most, job.max_cost)
+
+
+def _sum(dollars: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for one in dollars:
+        if one is None:
+            return None
+        total += one
+    return total
+
+
+def _hours(span: timedelta) -> float:
+    return max(0.0, span.total_seconds() / 3600)

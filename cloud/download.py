@@ -1,0 +1,134 @@
+"""A job's bundle from S3 to a directory of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import bundle_directory
+from .aws import Aws
+from .bundle_directory import BundleDirectory
+from .errors import CloudError
+from .records import File
+from .transfer import CHUNK, Changed, Source
+
+THREADS = 32
+PART = 16 << 20
+"""Bytes of a big file that one request fetches."""
+
+BIG = 4 * PART
+"""A file of more bytes is fetched in parts."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a download did: files and bytes fetched, and files that were there already."""
+
+    fetched: int
+    bytes: int
+    kept: int
+
+
+def download(
+    aws: Aws,
+    prefix: str,
+    files: tuple[File, ...],
+    directory: Path,
+    *,
+    progress: Callable[[int], None],
+    waiting: Callable[[], None],
+) -> Download:
+    """Bring files from S3 to a directory: only what is missing or different, each whole or not at all.
+
+    prefix: key prefix of the files, "jobs/<id>/bundle/".
+    files: what the record says there is; each file's sha256 is checked before it gets its name.
+    progress: told the number of bytes of each chunk that has arrived; called by many threads.
+    waiting: called once when another download into the directory is under way, before waiting for its end.
+    Raises CloudError when a file is not what the record says, the disk is full, or S3 does not give it; what has
+    arrived whole stays.
+    """
+    with bundle_directory.opened(directory, waiting) as held:
+        wanted = held.missing(files)
+        size = sum(file.size for file in wanted)
+        held.check_space(size)
+        if wanted:
+            _fetch_all(Source(aws, prefix, connections=THREADS), wanted, held, progress)
+    return Download(len(wanted), size, len(files) - len(wanted))
+
+
+def _fetch_all(source: Source, files: list[File], held: BundleDirectory, progress: Callable[[int], None]) -> None:
+    """Small files by one thread each; big ones after another, by all threads together."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for file in (file for file in files if file.size > BIG):
+                _fetch_big(source, pool, file, held, progress)
+            small = [pool.submit(_fetch, source, file, held, progress) for file in files if file.size <= BIG]
+            for done in wait(small, return_when=FIRST_EXCEPTION).done:
+                done.result()
+        except BaseException:
+            source.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _fetch(source: Source, file: File, held: BundleDirectory, progress: Callable[[int], None]) -> None:
+    """A file by one request, hashed as it comes."""
+    digest = hashlib.sha256()
+    with held.whole_file(file) as out:
+
+        def write(chunk: bytes, position: int) -> None:
+            digest.update(chunk)
+            os.pwrite(out, chunk, position)
+            progress(len(chunk))
+
+        _read(source, file, 0, file.size, write)
+        _check(file, digest.hexdigest())
+
+
+def _fetch_big(
+    source: Source, pool: ThreadPoolExecutor, file: File, held: BundleDirectory, progress: Callable[[int], None]
+) -> None:
+    """A file in parts, by all threads; hashed behind them, from the page cache."""
+    with held.whole_file(file) as out:
+
+        def write(chunk: bytes, position: int) -> None:
+            os.pwrite(out, chunk, position)
+            progress(len(chunk))
+
+        def fetch(start: int) -> None:
+            _read(source, file, start, min(start + PART, file.size), write)
+
+        parts = {start: pool.submit(fetch, start) for start in range(0, file.size, PART)}
+        try:
+            _check(file, _hash_behind(out, parts))
+        except BaseException:
+            source.stop()
+            for part in parts.values():
+                part.cancel()
+            wait(parts.values())  # no thread may write to a descriptor that is closed, and perhaps another file's then
+            raise
+
+
+def _hash_behind(out: int, parts: dict[int, Future[None]]) -> str:
+    digest = hashlib.sha256()
+    for start, part in parts.items():
+        part.result()
+        for position in range(start, start + PART, CHUNK):
+            digest.update(os.pread(out, CHUNK, position))
+    return digest.hexdigest()
+
+
+def _read(source: Source, file: File, start: int, end: int, write: Callable[[bytes, int], None]) -> None:
+    try:
+        source.read(file.path, start, end, file.size, write)
+    except Changed:
+        _check(file, "")
+
+
+def _check(file: File, sha256: str) -> None:
+    if sha256 != file.sha256:
+        raise CloudError(f"{file.path} in S3 is not what the job's record says (sha256 differs)")

@@ -1,0 +1,154 @@
+"""Instance types: what was typed, or what fits the needs that were typed, as EC2 describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from .aws import Aws, aws_errors, error_code
+from .config import Settings, check_instance_types, check_number
+from .errors import CloudError, UsageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeInfoTypeDef
+
+MOST = 100
+"""How many types DescribeInstanceTypes takes by name:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypes.html"""
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """What EC2 says of a type."""
+
+    name: str
+    architecture: str
+    """`x86_64` or `arm64`."""
+    vcpus: int
+    memory_gib: float
+    gpus: int = 0
+    gpu: str = ""
+    """The GPU's name, such as `V100`."""
+
+    @property
+    def family(self) -> str:
+        """Its letters in front of the generation: `c` of c7i.4xlarge, by which EC2 counts quotas."""
+        return "".join(takewhile(str.isalpha, self.name))
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the machine has to have, where no type is named."""
+
+    cpus: int = 1
+    memory_gib: float = 0
+    gpus: int = 0
+    architecture: str = "x86_64"
+
+
+Wanted = tuple[str, ...] | Needs
+"""Names of types, or what one has to have."""
+
+
+def wanted(
+    names: str | None, settings: Settings, *, cpus: str | None, memory: str | None, gpus: str | None, arm: bool
+) -> Wanted:
+    """What a user typed: types by name, or needs; the types of the settings if neither.
+
+    Raises UsageError for both, or for what is no type or no number.
+    """
+    needs = Needs(
+        cpus=int(check_number("--cpus", cpus, least=1) or 1),
+        memory_gib=check_number("--memory", memory) or 0,
+        gpus=int(check_number("--gpus", gpus, least=1) or 0),
+        architecture="arm64" if arm else "x86_64",
+    )
+    if needs == Needs() and not cpus:
+        return check_instance_types(names or settings.instance)
+    if names:
+        raise UsageError("both types and needs", fix="either --instance, or --cpus, --memory, --gpus and --arm")
+    return needs
+
+
+def look(aws: Aws, wanted: Wanted) -> list[InstanceType]:
+    """The types that were named, or those that fit."""
+    return fitting(aws, wanted) if isinstance(wanted, Needs) else named(aws, wanted)
+
+
+def named(aws: Aws, names: tuple[str, ...]) -> list[InstanceType]:
+    """The types of these names, in that order.
+
+    Raises UsageError for one that this region does not have, and for types that cannot stand in for one another.
+    """
+    found: dict[str, InstanceTypeInfoTypeDef] = {}
+    for start in range(0, len(names), MOST):
+        found |= _described(aws, names[start : start + MOST])
+    for name in names:
+        if name not in found:
+            raise UsageError(
+                f"there is no instance type {name!r} in {aws.settings.region}",
+                fix="`inv offers --cpus 16 --memory 32` lists those that fit",
+            )
+    types = [_parsed(found[name]) for name in names]
+    for one in types[1:]:
+        if (one.architecture, one.gpus > 0) != (types[0].architecture, types[0].gpus > 0):
+            raise UsageError(
+                f"{types[0].name} and {one.name} need different machine images",
+                fix="name types of one architecture, all with a GPU or all without",
+            )
+    return types
+
+
+def fitting(aws: Aws, needs: Needs) -> list[InstanceType]:
+    """The types of current generation that have at least what is needed, by EC2's own choice.
+
+    Raises UsageError when there are none.
+    """
+    requirements: dict[str, Any] = {
+        "VCpuCount": {"Min": needs.cpus},
+        "MemoryMiB": {"Min": int(needs.memory_gib * 1024)},
+        "AcceleratorCount": {"Min": needs.gpus} if needs.gpus else {"Max": 0},
+        **({"AcceleratorTypes": ["gpu"], "AcceleratorManufacturers": ["nvidia"]} if needs.gpus else {}),
+        "InstanceGenerations": ["current"],
+    }
+    pages = aws.ec2.get_paginator("get_instance_types_from_instance_requirements").paginate(
+        ArchitectureTypes=[needs.architecture],  # type: ignore[list-item]
+        VirtualizationTypes=["hvm"],
+        InstanceRequirements=requirements,  # type: ignore[arg-type]
+    )
+    with aws_errors("find the instance types that fit"):
+        names = tuple(sorted(one["InstanceType"] for page in pages for one in page["InstanceTypes"]))
+    if not names:
+        raise UsageError(f"no instance type in {aws.settings.region} has all of that", fix="ask for less")
+    return named(aws, names)
+
+
+def _described(aws: Aws, names: tuple[str, ...]) -> dict[str, InstanceTypeInfoTypeDef]:
+    """What EC2 says of those names that exist."""
+    with aws_errors(f"look up {', '.join(names[:3])}"):
+        try:
+            found = aws.ec2.describe_instance_types(InstanceTypes=list(names))["InstanceTypes"]  # type: ignore[arg-type]
+        except aws.ec2.exceptions.ClientError as error:
+            if error_code(error) != "InvalidInstanceType":
+                raise
+            # One name that does not exist spoils the answer for all.
+            halves = [names[: len(names) // 2], names[len(names) // 2 :]] if len(names) > 1 else []
+            return {name: one for half in halves for name, one in _described(aws, half).items()}
+    return {one["InstanceType"]: one for one in found}
+
+
+def _parsed(info: InstanceTypeInfoTypeDef) -> InstanceType:
+    gpus = info.get("GpuInfo", {}).get("Gpus", [])
+    supported = info["ProcessorInfo"]["SupportedArchitectures"]
+    architecture = next((one for one in ("x86_64", "arm64") if one in supported), None)
+    if architecture is None:
+        raise CloudError(f"{info['InstanceType']} is a machine for {', '.join(supported)}, which no image is made for")
+    return InstanceType(
+        name=info["InstanceType"],
+        architecture=architecture,
+        vcpus=info["VCpuInfo"]["DefaultVCpus"],
+        memory_gib=info["MemoryInfo"]["SizeInMiB"] / 1024,
+        gpus=sum(gpu.get("Count", 0) for gpu in gpus),
+        gpu=gpus[0].get("Name", "") if gpus else "",
+    )

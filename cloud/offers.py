@@ -1,0 +1,194 @@
+"""What EC2 offers: a type in a zone of this region, on spot or on demand, with its price; and in which order to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import prices, quotas
+from .aws import Aws, aws_errors
+from .errors import CloudError
+from .instance_types import InstanceType
+from .quotas import Quota
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import SubnetTypeDef
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One way to get a machine."""
+
+    type: InstanceType
+    market: str
+    """`spot` or `on-demand`."""
+    zone: str
+    subnet: str
+    price: float | None
+    """Dollars an hour; None if AWS does not tell."""
+
+    def __str__(self) -> str:
+        return f"{self.type.name} {self.market} in {self.zone}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one offer is none, and what to do about it."""
+
+    what: str
+    """Type and market, and the zone if it is that zone only."""
+    why: str
+    fix: str
+
+
+class NoMachine(CloudError):
+    """No offer is to be had; says of each why, and what to do."""
+
+    def __init__(self, refusals: Iterable[Refusal]) -> None:
+        self.refusals = list(refusals)
+        if len(self.refusals) == 1:
+            one = self.refusals[0]
+            super().__init__(f"no {one.what}: {one.why}", fix=one.fix)
+        else:
+            lines = [f"  {one.what}: {one.why}\n    {one.fix}" for one in self.refusals]
+            super().__init__("\n".join(["no machine is to be had:", *lines]))
+
+
+@dataclass(frozen=True)
+class Market:
+    """What there is for a launch: offers in the order in which to ask for them, and what was ruled out beforehand."""
+
+    offers: tuple[Offer, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What AWS says of some types in this region."""
+
+    region: str
+    subnets: dict[str, str]
+    """The default subnets by zone."""
+    sold: set[tuple[str, str]]
+    """Type and zone."""
+    spot: dict[tuple[str, str], float]
+    on_demand: dict[str, float | None]
+    quotas: list[Quota]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user wants to pay at most."""
+
+    price: float | None = None
+    """Dollars an hour."""
+    cost: float | None = None
+    """Dollars for the job: then a price that is not known will not do."""
+
+
+def look(aws: Aws, types: list[InstanceType], markets: tuple[str, ...]) -> Facts:
+    """Gather what AWS says of these types, for the markets `spot`, `on-demand` or both."""
+    names = [kind.name for kind in types]
+    return Facts(
+        region=aws.settings.region,
+        subnets={one["AvailabilityZone"]: one["SubnetId"] for one in _subnets(aws)},
+        sold=_sold(aws, names),
+        spot=prices.spot(aws, names) if "spot" in markets else {},
+        on_demand=prices.on_demand(aws, names) if "on-demand" in markets else {},
+        quotas=quotas.find(aws, types, markets),
+    )
+
+
+def _subnets(aws: Aws) -> list[SubnetTypeDef]:
+    """The subnets of the default VPC that AWS made, one a zone."""
+    with aws_errors("look for the default subnets"):
+        found = aws.ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+    if not found:
+        region = aws.settings.region
+        raise CloudError(
+            f"region {region} has no default subnet",
+            fix=f"make one: aws ec2 create-default-subnet --availability-zone {region}a",
+        )
+    return found
+
+
+def _sold(aws: Aws, names: list[str]) -> set[tuple[str, str]]:
+    """Which types are sold in which zones.
+
+    A filter takes 200 values: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+    """
+    sold = set()
+    with aws_errors("ask where the types are sold"):
+        for start in range(0, len(names), 200):
+            pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
+                LocationType="availability-zone",
+                Filters=[{"Name": "instance-type", "Values": names[start : start + 200]}],
+            )
+            offerings = [one for page in pages for one in page["InstanceTypeOfferings"]]
+            sold |= {(str(one["InstanceType"]), one["Location"]) for one in offerings}
+    return sold
+
+
+def choose(types: list[InstanceType], markets: tuple[str, ...], facts: Facts, limits: Limits) -> Market:
+    """The offers in the order in which to ask for them: the first market first, and in it the cheapest first.
+
+    An unknown price comes last. Pure.
+    """
+    offers: list[Offer] = []
+    refusals: list[Refusal] = []
+    for market in markets:
+        found: list[Offer] = []
+        for kind in types:
+            here = _offers(kind, market, facts)
+            if refusal := _ruled_out(kind, market, here, facts, limits):
+                refusals.append(refusal)
+            found += [one for one in here if not refusal and _affordable(one, limits)]
+        offers += sorted(found, key=lambda one: (one.price is None, one.price or 0))
+    return Market(tuple(offers), tuple(refusals))
+
+
+def _offers(kind: InstanceType, market: str, facts: Facts) -> list[Offer]:
+    return [
+        Offer(
+            kind,
+            market,
+            zone,
+            subnet,
+            facts.spot.get((kind.name, zone)) if market == "spot" else facts.on_demand.get(kind.name),
+        )
+        for zone, subnet in sorted(facts.subnets.items())
+        if (kind.name, zone) in facts.sold
+    ]
+
+
+def _ruled_out(kind: InstanceType, market: str, here: list[Offer], facts: Facts, limits: Limits) -> Refusal | None:
+    """Why a type is not to be had in a market at all; None if it may be."""
+    what = f"{kind.name} {market}"
+    if not here:
+        return Refusal(what, f"not sold in the zones of {facts.region}", "another --instance or --region")
+    quota = quotas.of(facts.quotas, kind, market)
+    if quota and quota.left < kind.vcpus:
+        why = f"quota {quota.name!r} ({quota.code}): {quota.left} of {quota.vcpus} vCPUs left, it has {kind.vcpus}"
+        return Refusal(what, why, "ask for more: " + quotas.increase(quota.code, quota.used + kind.vcpus, facts.region))
+    known = [one.price for one in here if one.price is not None]
+    if limits.cost and not known:
+        return Refusal(what, "AWS does not tell its price, so --max-cost cannot be kept", "--max-hours instead")
+    if limits.price and known and min(known) > limits.price:
+        why = f"from ${min(known):.4f} an hour, over --max-price {limits.price:g}"
+        return Refusal(what, why, "a higher --max-price, or another --instance")
+    return None
+
+
+def _affordable(offer: Offer, limits: Limits) -> bool:
+    if offer.price is None:
+        return not limits.cost
+    return not limits.price or offer.price <= limits.price
+
+
+def find(aws: Aws, types: list[InstanceType], markets: tuple[str, ...], limits: Limits) -> Market:
+    """The market for a launch. Raises CloudError when nothing is left to ask for."""
+    market = choose(types, markets, look(aws, types, markets), limits)
+    if not market.offers:
+        raise NoMachine(market.refusals)
+    return market

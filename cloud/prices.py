@@ -1,0 +1,106 @@
+"""What machines and disks cost, in dollars: asked of AWS, never guessed. What AWS does not tell is unknown: None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from .aws import Aws, aws_errors
+from .config import Settings
+
+MONTH_HOURS = 730
+"""AWS's month: https://aws.amazon.com/ebs/pricing/ counts its prices per GB and month so."""
+GP3_IOPS, GP3_THROUGHPUT = 3000, 125
+"""What a gp3 volume has at no extra price: https://aws.amazon.com/ebs/general-purpose/"""
+
+
+def spot(aws: Aws, types: Iterable[str]) -> dict[tuple[str, str], float]:
+    """The spot prices now, dollars an hour, by type and zone; zones without a price do not sell the type on spot.
+
+    A StartTime of now gives the prices in force:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(
+        InstanceTypes=list(types),  # type: ignore[arg-type]
+        ProductDescriptions=["Linux/UNIX"],
+        StartTime=datetime.now(UTC),
+    )
+    with aws_errors("ask for the spot prices"):
+        history = [one for page in pages for one in page["SpotPriceHistory"]]
+    return {
+        (one["InstanceType"], one["AvailabilityZone"]): float(one["SpotPrice"])
+        for one in sorted(history, key=lambda one: one["Timestamp"])
+    }
+
+
+def on_demand(aws: Aws, types: Iterable[str]) -> dict[str, float | None]:
+    """The on-demand prices of types, dollars an hour for Linux in this region; None for one that AWS does not tell.
+
+    The filters are those that leave one product:
+    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+    """
+    linux = {"operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used"}
+    names = list(types)
+    with aws_errors("ask for the on-demand prices"), ThreadPoolExecutor(16) as pool:
+        client = aws.pricing  # made before the threads are: they share it
+        asked = pool.map(lambda name: _dollars(_products(client, aws, instanceType=name, **linux)), names)
+        return dict(zip(names, asked, strict=True))
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A root volume, as the settings want it."""
+
+    gb: int
+    type: str
+    iops: int | None = None
+    throughput: int | None = None
+    """MiB/s."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The disk of an instance."""
+        return cls(settings.disk_gb, settings.disk_type, settings.disk_iops, settings.disk_throughput)
+
+
+def disk(aws: Aws, wanted: Disk) -> float | None:
+    """What a volume costs, dollars an hour; None when AWS does not tell."""
+    extra_iops = max(0, (wanted.iops or 0) - GP3_IOPS) if wanted.type == "gp3" else wanted.iops or 0
+    extra_throughput = max(0, (wanted.throughput or 0) - GP3_THROUGHPUT)
+    parts = [("Storage", float(wanted.gb))]
+    parts += [("System Operation", float(extra_iops))] if extra_iops else []
+    parts += [("Provisioned Throughput", extra_throughput / 1024)] if extra_throughput else []
+    monthly = 0.0
+    with aws_errors("ask for the price of the disk"):
+        for family, amount in parts:
+            price = _dollars(_products(aws.pricing, aws, productFamily=family, volumeApiName=wanted.type))
+            if price is None:
+                return None
+            monthly += price * amount
+    return monthly / MONTH_HOURS
+
+
+def _products(client: Any, aws: Aws, **attributes: str) -> list[dict[str, Any]]:
+    """The products of EC2 in this region that have these attributes."""
+    filters = [
+        {"Type": "TERM_MATCH", "Field": field, "Value": value}
+        for field, value in {"regionCode": aws.settings.region, **attributes}.items()
+    ]
+    pages = client.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
+    return [json.loads(product) for page in pages for product in page["PriceList"]]
+
+
+def _dollars(products: list[dict[str, Any]]) -> float | None:
+    """The one price of products; the highest if there are several, None if there is none above zero."""
+    prices = [
+        float(dimension["pricePerUnit"]["USD"])
+        for product in products
+        for term in product.get("terms", {}).get("OnDemand", {}).values()
+        for dimension in term["priceDimensions"].values()
+        if "USD" in dimension["pricePerUnit"]
+    ]
+    return max((price for price in prices if price > 0), default=None)

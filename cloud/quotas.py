@@ -1,0 +1,108 @@
+"""EC2's quotas, in vCPUs: looked at before anything is built, since new accounts often have none for what they want."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .aws import DENIED, Aws, aws_errors, error_code
+from .instance_types import InstanceType
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+STANDARD = "a c d h i m r t z"
+CODES = {
+    ("spot", STANDARD): ("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests"),
+    ("on-demand", STANDARD): ("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"),
+    ("spot", "g vt"): ("L-3819A6DF", "All G and VT Spot Instance Requests"),
+    ("on-demand", "g vt"): ("L-DB2E81BA", "Running On-Demand G and VT instances"),
+    ("spot", "p"): ("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests"),
+    ("on-demand", "p"): ("L-417A185B", "Running On-Demand P instances"),
+}
+"""Code and name of each quota, by market and families:
+https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html"""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many vCPUs of some families and one market an account may run at once in a region."""
+
+    code: str
+    name: str
+    families: str
+    """Letters of instance types, separated by spaces."""
+    market: str
+    vcpus: int
+    used: int
+
+    @property
+    def left(self) -> int:
+        return max(0, self.vcpus - self.used)
+
+
+def increase(code: str, vcpus: int, region: str) -> str:
+    """The command that asks for a quota of so many vCPUs."""
+    return (
+        f"aws service-quotas request-service-quota-increase --service-code ec2 --quota-code {code} "
+        f"--desired-value {vcpus} --region {region}"
+    )
+
+
+def find(aws: Aws, types: Iterable[InstanceType], markets: Iterable[str]) -> list[Quota]:
+    """The quotas that these types fall under in these markets, with what is in use.
+
+    Those that the profile may not look at are left out: EC2 will say so itself.
+    """
+    wanted = {found for kind in types for market in markets if (found := key(kind.family, market))}
+    limits = {one: vcpus for one in sorted(wanted) if (vcpus := _limit(aws, CODES[one][0])) is not None}
+    if not limits:
+        return []
+    running = _running(aws)
+    return [
+        Quota(*CODES[market, families], families, market, vcpus, _used(running, market, families))
+        for (market, families), vcpus in limits.items()
+    ]
+
+
+def of(quotas: Iterable[Quota], kind: InstanceType, market: str) -> Quota | None:
+    """The quota that a type falls under; None where it is not known."""
+    return next((one for one in quotas if one.market == market and kind.family in one.families.split()), None)
+
+
+def key(family: str, market: str) -> tuple[str, str] | None:
+    """The key in CODES of the quota that a family falls under in a market; None where there is none that we know."""
+    return next((one for one in CODES if one[0] == market and family in one[1].split()), None)
+
+
+def _limit(aws: Aws, code: str) -> int | None:
+    """An account's quota, else AWS's default for it.
+
+    https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_GetServiceQuota.html
+    """
+    with aws_errors("look at the quotas"):
+        try:
+            return int(aws.service_quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
+        except aws.service_quotas.exceptions.ClientError as error:
+            if error_code(error) not in {*DENIED, "NoSuchResourceException"}:
+                raise
+            return None
+
+
+def _running(aws: Aws) -> list[InstanceTypeDef]:
+    pages = aws.ec2.get_paginator("describe_instances").paginate(
+        Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    )
+    with aws_errors("count what runs"):
+        return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
+
+
+def _used(running: list[InstanceTypeDef], market: str, families: str) -> int:
+    """vCPUs in use of a market and families; quotas count every vCPU of what runs, whoever started it."""
+    return sum(
+        instance.get("CpuOptions", {}).get("CoreCount", 0) * instance.get("CpuOptions", {}).get("ThreadsPerCore", 0)
+        for instance in running
+        if ("spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand") == market
+        and InstanceType(instance["InstanceType"], "", 0, 0).family in families.split()
+    )
