@@ -35,6 +35,9 @@ STEP_DIGEST = re.compile(r"#\d+ sha256:[0-9a-f]{64}")
 SILENCE_SECONDS = 600
 """How long a push may show no progress: registries take their time with large layers."""
 
+QEMU = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
+"""The kernel's names of emulators: https://docs.kernel.org/admin-guide/binfmt-misc.html"""
+
 BUILD_FIXES = {
     "exec format error": "this engine cannot run that architecture's programs: choose an --instance of this machine's, "
     "or add the other: docker run --privileged --rm tonistiigi/binfmt --install all",
@@ -80,6 +83,32 @@ def engine_errors(doing: str) -> Iterator[None]:
             fix="install Docker Engine (https://docs.docker.com/engine/install/) and start it: "
             "sudo systemctl start docker",
         ) from None
+
+
+def check_platform(client: docker.DockerClient, platform: str) -> None:
+    """Raise CloudError unless images of that platform ('linux/arm64') can be built here, before a build is tried.
+
+    An engine builds for its own machine, and for others if the kernel has an emulator of their processor.
+    """
+    with engine_errors("ask the Docker engine what it is"):
+        own = client.version()["Arch"]
+    architecture = platform.rpartition("/")[2]
+    command = build_command()
+    if architecture == own or architecture in _emulated(command):
+        return
+    raise CloudError(
+        f"no image for {platform} can be built here: this engine's machine is {own}",
+        fix=f"{'choose types without --arm' if own == 'amd64' else 'launch with --arm'}, or add the other: "
+        f"docker run --privileged --rm tonistiigi/binfmt --install {architecture}",
+    )
+
+
+def _emulated(command: list[str]) -> set[str]:
+    """Architectures that the engine's kernel emulates, as buildx or this machine's kernel says."""
+    if command[1] == "buildx":
+        platforms = re.search(r"^Platforms:(.*)$", _output(command[0], "buildx", "inspect"), re.MULTILINE)
+        return set(re.findall(r"linux/(\w+)", platforms[1])) if platforms else set()
+    return {docker for docker, qemu in QEMU.items() if Path("/proc/sys/fs/binfmt_misc", qemu).exists()}
 
 
 def has_image(client: docker.DockerClient, name: str) -> bool:

@@ -74,6 +74,7 @@ def ensure_image(aws: Aws, snapshot: Snapshot, name: str, platform: str, say: Sa
     client = engine.connect()
     built = not engine.has_image(client, name)
     if built:
+        engine.check_platform(client, platform)
         say(f"building image {tag}")
         engine.build(
             snapshot,

@@ -341,6 +341,30 @@ def test_the_first_docker_that_has_buildkit_builds(
     assert engine.build_command() == [str(tmp_path / chosen[0]), *chosen[1:]]
 
 
+@pytest.mark.parametrize(
+    ("platforms", "refused"), [("linux/amd64, linux/arm64", None), ("linux/amd64, linux/386", "machine is amd64")]
+)
+def test_another_processor_needs_an_emulator_and_is_refused_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platforms: str, refused: str | None
+) -> None:
+    client = engine.connect()
+    monkeypatch.setattr(client, "version", lambda: {"Arch": "amd64"})
+    script = tmp_path / "docker"
+    inspected = f"Name: default\nPlatforms: {platforms}"
+    script.write_text(
+        f'#!/bin/sh\nif [ "$2" = inspect ]; then echo "{inspected}"; else echo github.com/docker/buildx v0.12.1; fi\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine.check_platform(client, "linux/amd64")
+    if refused is None:
+        engine.check_platform(client, "linux/arm64")
+        return
+    with pytest.raises(CloudError, match=refused) as error:
+        engine.check_platform(client, "linux/arm64")
+    assert "--install arm64" in str(error.value.fix)
+
+
 def test_no_docker_and_no_buildkit_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "0"))
     with pytest.raises(CloudError, match="no docker command on PATH"):
