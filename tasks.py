@@ -34,13 +34,34 @@ NEEDS = {
 }
 
 
-@command()
-def setup(aws: cloud.aws.Aws) -> None:
+@command(help={"dry_run": "say what would be made; make nothing"})
+def setup(aws: cloud.aws.Aws, dry_run: bool = False) -> None:
     """Make what the account needs: bucket, repository, role, …"""
     cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
     with cloud.errors.interruptible("the same again finishes what is half-made"):
-        for piece in cloud.provision.converge(aws):
-            print(f"{piece.outcome:<10} {piece.kind:<17} {piece.name}", flush=True)
+        for piece in cloud.provision.converge(aws, dry_run=dry_run):
+            print(f"{piece.outcome:<14} {piece.kind:<17} {piece.name}", flush=True)
+
+
+@command(help={"bucket_too": "the bucket as well, with every job's output and model", "yes": "do not ask"})
+def teardown(aws: cloud.aws.Aws, bucket_too: bool = False, yes: bool = False) -> None:
+    """Undo setup; refused while a job lives."""
+    found = cloud.teardown.look(aws, bucket_too=bucket_too)
+    going = [one for one in found if not one.stays]
+    for one in found:
+        if one.stays:
+            cloud.display.say(f"the {one.kind} {one.name} stays ({one.holds or 'empty'}): {one.stays}")
+    if not going:
+        cloud.display.say("nothing of setup is left to remove")
+        return
+    cloud.display.table(("KIND", "NAME", "WHAT IS LOST"), [(one.kind, one.name, one.holds or "-") for one in going])
+    again = "inv teardown --bucket-too --yes" if bucket_too else "inv teardown --yes"
+    if not yes and not cloud.display.agreed(f"remove these {len(going)}?", otherwise=again):
+        raise cloud.errors.CloudError("nothing was removed")
+    with cloud.errors.interruptible("the same again removes the rest"):
+        for one in going:
+            cloud.teardown.remove(one)
+            cloud.display.say(f"removed {one.kind} {one.name}")
 
 
 @command(
@@ -224,8 +245,7 @@ def attach(aws: cloud.aws.Aws, job: str) -> None:
 def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""
     if job:
-        found = latest(aws, job)
-        details = cloud.watch.details(aws, found)
+        found, details = cloud.watch.look(aws, job, cloud.display.say)
         if json_:
             cloud.display.print_json(cloud.job_view.job_json(found, details))
         else:
@@ -246,7 +266,7 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
 def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> None:
     """What jobs have cost, each and in all."""
     first = cloud.config.check_day("--since", since)
-    jobs = [job for job in cloud.jobs.list_jobs(aws) if first is None or job.launched_at >= first]
+    jobs = [job for job in cloud.jobs.list_jobs(aws, whole=True) if first is None or job.launched_at >= first]
     if json_:
         cloud.display.print_json([cloud.job_view.cost_json(job) for job in jobs])
         return
@@ -270,8 +290,14 @@ def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = N
     directory = Path(cloud.config.check_output(output or job.output)).expanduser()
     total = sum(file.size for file in job.bundle)
     left = "what is there is whole, and the same again fetches the rest"
+
+    def waiting() -> None:
+        cloud.display.say(f"another download into {directory} is under way; waiting")
+
     with cloud.errors.interruptible(left), cloud.display.byte_progress(job.id, total) as progress:
-        done = cloud.storage.download(aws, f"jobs/{job.id}/bundle/", job.bundle, directory, progress)
+        done = cloud.download.download(
+            aws, f"jobs/{job.id}/bundle/", job.bundle, directory, progress=progress, waiting=waiting
+        )
     cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
     return directory
 
@@ -359,7 +385,9 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
-ns = Collection(setup, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, gc, demo)
+ns = Collection(
+    setup, teardown, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, gc, demo
+)
 ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from . import cache
 from .config import Settings
 from .errors import CloudError
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
+
+
+KEYS_KEPT = 20
+"""Of how many access keys the account is remembered; those of a login last some hours only."""
 
 
 class Aws:
@@ -94,9 +100,21 @@ class Aws:
 
     @cached_property
     def account(self) -> str:
-        """The account's twelve digits; the first call of every command, so it is where bad credentials show."""
+        """The account's twelve digits, asked for once for each access key: a key belongs to one account for ever.
+
+        https://docs.aws.amazon.com/STS/latest/APIReference/API_GetAccessKeyInfo.html
+        """
         with aws_errors("find out which AWS account this is"):
-            return self.sts.get_caller_identity()["Account"]
+            credentials = self.session.get_credentials()
+            key = credentials.access_key if credentials else ""
+        name = hashlib.sha256(key.encode()).hexdigest()
+        known = cache.load("accounts")
+        if key and name in known:
+            return str(known[name])
+        with aws_errors("find out which AWS account this is"):
+            account = self.sts.get_caller_identity()["Account"]
+        cache.keep("accounts", dict([*known.items(), (name, account)][-KEYS_KEPT:]))
+        return account
 
     @cached_property
     def bucket(self) -> str:

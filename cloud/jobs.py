@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -121,7 +122,7 @@ class Job:
             output=tags.get("solver:output") or asked.get("output", ""),
             image=tags.get("solver:image") or asked.get("image", ""),
             s3_path=f"s3://{bucket}/jobs/{id}/",
-            launched_at=instance["LaunchTime"] if instance and not record else record.launched_at,  # type: ignore[union-attr]
+            launched_at=record.launched_at if record else _launched_at(instance, tags),
             started_at=record.started_at if record else None,
             ended_at=record.ended_at if record else None,
             exit_code=record.exit_code if record else None,
@@ -143,6 +144,12 @@ class Job:
         )
 
 
+def _launched_at(instance: InstanceTypeDef | None, tags: dict[str, str]) -> datetime:
+    """LaunchTime is that of an instance's last start; a tag has that of the launch."""
+    text = tags.get("solver:launched-at")
+    return datetime.fromisoformat(text) if text else instance["LaunchTime"] if instance else datetime.now(UTC)
+
+
 def _market(instance: InstanceTypeDef) -> str:
     return "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand"
 
@@ -159,10 +166,14 @@ def waiting_since(aws: Aws, job: Job) -> datetime | None:
     return found["SpotInstanceRequests"][0].get("Status", {}).get("UpdateTime")
 
 
-def list_jobs(aws: Aws) -> list[Job]:
-    """Every job of this account and region, newest first."""
+def list_jobs(aws: Aws, *, whole: bool = False) -> list[Job]:
+    """Every job of this account and region, newest first; a living one as its tags tell it, without a call of its own.
+
+    whole: with the records of the living ones, too.
+    """
     instances = {instance["InstanceId"]: instance for instance in _instances(aws)}
-    known = records.read_all(aws)
+    living = () if whole else {id for id, one in instances.items() if one["State"]["Name"] not in GONE}
+    known = records.read_all(aws, but=living)
     jobs = [Job.joined(id, instances.get(id), known.get(id), aws.bucket) for id in instances.keys() | known.keys()]
     return sorted(jobs, key=lambda job: job.launched_at, reverse=True)
 
@@ -172,18 +183,14 @@ def find(aws: Aws, reference: str) -> Job:
 
     Raises CloudError when there is none, or more than one.
     """
-    if ID.fullmatch(reference):
-        instance, record = _instance(aws, reference), records.read(aws, reference)
-        if instance or record:
-            return Job.joined(reference, instance, record, aws.bucket)
+    if ID.fullmatch(reference) and (job := _by_id(aws, reference)):
+        return job
     jobs = list_jobs(aws)
     if not jobs:
         raise CloudError(f"no job {reference!r}: there are no jobs yet", fix="`inv launch` starts one")
-    if reference == "latest":
-        return jobs[0]
-    matching = [job for job in jobs if job.id.startswith(reference)]
+    matching = jobs[:1] if reference == "latest" else [job for job in jobs if job.id.startswith(reference)]
     if len(matching) == 1:
-        return matching[0]
+        return _by_id(aws, matching[0].id) or matching[0]
     if matching:
         raise CloudError(
             f"{reference!r} could be {len(matching)} jobs: {_some(job.id for job in matching)}",
@@ -192,6 +199,16 @@ def find(aws: Aws, reference: str) -> Job:
     raise CloudError(
         f"no job {reference!r}", fix=f"`inv status` lists them; the newest are {_some(j.id for j in jobs)}"
     )
+
+
+def _by_id(aws: Aws, id: str) -> Job | None:
+    """The job of that id, from its instance and its record, looked at at once; None when there is neither."""
+    _ = aws.ec2, aws.s3, aws.bucket  # clients are made before the threads that use them
+    with ThreadPoolExecutor(2) as pool:
+        record, instance = pool.submit(records.read, aws, id), _instance(aws, id)
+        if instance or record.result():
+            return Job.joined(id, instance, record.result(), aws.bucket)
+    return None
 
 
 def _some(ids: Iterable[str], most: int = 3) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from . import cache
 from .aws import Aws, aws_errors, error_code
 
 FINAL = ("complete", "failed", "terminated")
@@ -58,7 +59,11 @@ class Record:
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
         """A record from its JSON; raises ValueError or KeyError when it is not one."""
-        data = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Self:
+        """A record from what its JSON holds; raises KeyError when it is not one."""
         return cls(
             job=data["job"],
             status=data["status"],
@@ -94,22 +99,43 @@ def key(job: str) -> str:
 
 def read(aws: Aws, job: str) -> Record | None:
     """The record of a job; None when there is none."""
+    found = _read(aws, job)
+    return None if found is None else Record.parse(found)
+
+
+def _read(aws: Aws, job: str) -> bytes | None:
     with aws_errors(f"read the record of {job}"):
         try:
-            return Record.parse(aws.s3.get_object(Bucket=aws.bucket, Key=key(job))["Body"].read())
+            return aws.s3.get_object(Bucket=aws.bucket, Key=key(job))["Body"].read()
         except aws.s3.exceptions.NoSuchKey:
             return None
 
 
-def read_all(aws: Aws) -> dict[str, Record]:
-    """The records of all jobs by instance id, read sixteen at a time."""
+def read_all(aws: Aws, *, but: Collection[str] = ()) -> dict[str, Record]:
+    """The records of all jobs by instance id, but without their bundles' files.
+
+    One that is final is read once and kept on this machine: of it, only `resumed_by` can still change, which is told
+    by `read`. but: jobs whose records are not wanted.
+    """
     pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket, Prefix="jobs/", Delimiter="/")
     with aws_errors("list the jobs in S3"):
         ids = [prefix["Prefix"].split("/")[1] for page in pages for prefix in page.get("CommonPrefixes", [])]
-    if not ids:
-        return {}
+    name = f"records-{aws.bucket}"
+    kept = cache.load(name)
+    found = {id: kept[id] for id in ids if id in kept and id not in but}
+    if unknown := [id for id in ids if id not in kept and id not in but]:
+        found |= _read_some(aws, unknown)
+        final = {id: data for id, data in found.items() if data["status"] in FINAL}
+        cache.keep(name, {id: data for id, data in {**kept, **final}.items() if id in set(ids)})
+    return {id: Record.of(data) for id, data in found.items()}
+
+
+def _read_some(aws: Aws, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Records as JSON has them, without their bundles, read sixteen at a time."""
     with ThreadPoolExecutor(16) as pool:
-        return {record.job: record for record in pool.map(lambda id: read(aws, id), ids) if record}
+        bodies = dict(zip(ids, pool.map(lambda id: _read(aws, id), ids), strict=True))
+    found = {id: json.loads(body) for id, body in bodies.items() if body}
+    return {id: {key: value for key, value in data.items() if key != "bundle"} for id, data in found.items()}
 
 
 def open_(aws: Aws, job: str, *, asked: dict[str, Any], launched_at: datetime) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import provision, userdata
+from . import provision, records, userdata
 from .aws import Aws
 from .claims import Claim
 from .config import Settings
@@ -26,6 +26,7 @@ def run_instances(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> dict[str,
         "Name": f"{settings.name} {plan.config_name}"[:TAG_VALUE_LIMIT],
         OURS: settings.name,
         "solver:launch": claim.token,
+        "solver:launched-at": records.iso(claim.launched_at),
         "solver:status": "starting",
         "solver:phase": "booting",
         "solver:job-config": plan.config_name,

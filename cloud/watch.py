@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from . import display, jobs, storage
+from . import display, jobs, resume, storage
 from .aws import Aws
 from .jobs import Job
+
+Say = Callable[[str], None]
 
 POLL_SECONDS = 5.0
 """EC2 tells nobody when an instance or a tag changes; asking is the only way, and this often is well within limits."""
@@ -55,16 +58,31 @@ class Details:
     silent_since: datetime | None = None
 
 
-def details(aws: Aws, job: Job) -> Details:
-    """Look up what there is to say about a job right now."""
-    return Details(latest_line(aws, job.id), jobs.waiting_since(aws, job), _silent_since(aws, job))
+def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
+    """The job that a user means, or the one as which it goes on, and what there is to say about it right now.
+
+    All of it is asked for at once if the reference is a whole id. say: told of each link that was followed.
+    """
+    _ = aws.ec2, aws.s3, aws.bucket  # clients are made before the threads that use them
+    with ThreadPoolExecutor(3) as pool:
+
+        def ask(job: str) -> tuple[Future[str], Future[datetime | None]]:
+            heard = pool.submit(storage.written_at, aws, f"jobs/{job}/logs/boot.log")
+            return pool.submit(latest_line, aws, job), heard
+
+        asked = ask(reference) if jobs.ID.fullmatch(reference) else None
+        job = resume.successor(aws, jobs.find(aws, reference), say)
+        if asked is None or job.id != reference:
+            asked = ask(job.id)
+        latest, heard = asked
+        return job, Details(latest.result(), jobs.waiting_since(aws, job), _silent_since(job, heard.result()))
 
 
-def _silent_since(aws: Aws, job: Job) -> datetime | None:
+def _silent_since(job: Job, heard: datetime | None) -> datetime | None:
     """Every sync writes the boot's log, which has a line of each: its time is the instance's heartbeat."""
     if job.status != "running":
         return None
-    heard = storage.written_at(aws, f"jobs/{job.id}/logs/boot.log") or job.started_at or job.launched_at
+    heard = heard or job.started_at or job.launched_at
     return heard if datetime.now(UTC) - heard > max(SILENCE, 3 * timedelta(seconds=job.sync_seconds)) else None
 
 

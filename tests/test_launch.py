@@ -82,6 +82,7 @@ def test_the_request_to_the_letter(aws: Aws) -> None:
                     {"Key": "Name", "Value": "solver-cloud fast_buckets.yaml"},
                     {"Key": "solver:cloud", "Value": "solver-cloud"},
                     {"Key": "solver:launch", "Value": "0" * 32},
+                    {"Key": "solver:launched-at", "Value": "2026-11-24T08:00:00Z"},
                     {"Key": "solver:status", "Value": "starting"},
                     {"Key": "solver:phase", "Value": "booting"},
                     {"Key": "solver:job-config", "Value": "fast_buckets.yaml"},
