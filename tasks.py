@@ -141,12 +141,14 @@ def start_there(
         with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
             plan = cloud.plan.look(aws, wanted, snapshot, config, output)
             agree(aws, plan, yes=yes)
-            cloud.registry.ensure_image(aws, snapshot, plan.image, plan.machine.platform, cloud.display.say)
-        claim = cloud.claims.claim(aws, plan.claim_key)
+            if plan.pushed:
+                cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
+            else:
+                cloud.registry.ensure_image(aws, snapshot, plan.image, plan.machine.platform, cloud.display.say)
+        claim = cloud.launch.prepare(aws, plan, config)
         if claim.instance:
             cloud.display.say(f"this very job runs already, since {claim.launched_at:%Y-%m-%d %H:%M} UTC")
             return claim.instance
-        cloud.launch.put_config(aws, plan, config)
     return run_plan(aws, plan, claim)
 
 
@@ -174,8 +176,7 @@ def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str
     target = cloud.config.check_output(output)
     with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
         plan = cloud.plan.look(aws, wanted, snapshot, trainer_config, target)
-    there = cloud.registry.tag_exists(aws, aws.settings.repository, plan.image.rpartition(":")[2])
-    for line in cloud.offer_view.preview(plan, built=not there, bucket=aws.bucket):
+    for line in cloud.offer_view.preview(plan, bucket=aws.bucket):
         cloud.display.say(line)
     cloud.display.say(cloud.launch.dry_run(aws, plan))
     cloud.display.print_json(cloud.request.shown(aws, plan))
@@ -336,6 +337,24 @@ def logs(aws: cloud.aws.Aws, job: str, follow: bool = False) -> None:
         cloud.logs.print_log(aws, found, follow=follow)
 
 
+@command(
+    settings={"source": "the trainer's Cargo workspace"},
+    help={"instance": "EC2 instance type that jobs will have; the machine image fits all of its kind"},
+)
+def bake(aws: cloud.aws.Aws, instance: str | None = None) -> None:
+    """Make a machine image that has the trainer's image already."""
+    wanted = cloud.config.check_instance_types(instance or aws.settings.instance)
+    with cloud.errors.interruptible("no builder was started"):
+        machine = cloud.machine.look(aws, wanted)
+        with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
+            image = cloud.registry.image_name(aws, snapshot, machine.platform)
+            cloud.registry.ensure_image(aws, snapshot, image, machine.platform, cloud.display.say)
+    baked = cloud.bake.bake(aws, machine, image, cloud.display.say)
+    if not baked.made:
+        cloud.display.say("already baked")
+    print(baked.ami)
+
+
 @command(help={"yes": "do not ask"})
 def gc(aws: cloud.aws.Aws, yes: bool = False) -> None:
     """End what is left over and costs money; jobs go on."""
@@ -386,7 +405,8 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
 
 
 ns = Collection(
-    setup, teardown, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, gc, demo
+    *(setup, teardown, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, bake, gc),
+    demo,
 )
 ns.add_collection(local.ns, name="local")
 if not __package__:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,16 @@ class Started:
 
     id: str
     offer: Offer
+
+
+def prepare(aws: Aws, plan: Plan, config: TrainerConfig) -> Claim:
+    """Put the config into S3 and claim the launch, both at once: the last that is to be done before EC2 is asked."""
+    _ = aws.ec2_once, aws.s3, aws.bucket  # clients are made before the threads that use them
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(put_config, aws, plan, config)
+        claim = claims.claim(aws, plan.claim_key)
+        putting.result()
+    return claim
 
 
 def put_config(aws: Aws, plan: Plan, config: TrainerConfig) -> None:
@@ -73,7 +84,7 @@ def _ask(aws: Aws, plan: Plan, offer: Offer, others: list[Offer], claim: Claim) 
         except ClientError as error:
             if taken_up := _taken_up(aws, claim, offer, error):
                 return taken_up
-            if refused := refusals.read(error, offer, others, aws.settings.region):
+            if refused := refusals.read(aws, error, offer, others):
                 return refused
             if denied := refusals.denied(aws, error, doing):
                 raise denied from None

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from . import firewall, instance_types
+from . import firewall, instance_types, machine_images
 from .aws import Aws, aws_errors
 from .errors import CloudError, UsageError
 from .instance_types import InstanceType, Wanted
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import ImageTypeDef
+
+
+VARIANTS = ("recommended", "arm64/recommended", "gpu/recommended")
+"""Of the ECS-optimized AMIs:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html"""
 
 
 @dataclass(frozen=True)
@@ -41,28 +52,47 @@ def look(aws: Aws, wanted: Wanted) -> Machine:
 
     Raises CloudError when a type does not exist here or setup has not been run.
     """
-    group = firewall.find(aws)
-    if group is None:
-        raise CloudError(
-            f"account {aws.account} is not set up for {aws.settings.name} in {aws.settings.region}",
-            fix="run `inv setup` first",
-        )
-    types = instance_types.look(aws, wanted)
-    parameter = aws.settings.image_parameter.format(variant=variant(types[0]))
-    with aws_errors(f"find the machine image ({parameter})"):
-        ami = aws.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+    _ = aws.ec2, aws.ssm  # clients are made before the threads that use them
+    with ThreadPoolExecutor(2) as pool:
+        finding = pool.submit(firewall.find, aws)
+        naming = pool.submit(_recommended, aws)
+        types = instance_types.look(aws, wanted)
+        parameter = aws.settings.image_parameter.format(variant=variant(types[0]))
+        group = finding.result()
+        if group is None:
+            raise CloudError(
+                f"account {aws.account} is not set up for {aws.settings.name} in {aws.settings.region}",
+                fix="run `inv setup` first",
+            )
+        ami = naming.result().get(parameter)
+    if ami is None:
+        raise CloudError(f"there is no machine image {parameter}", fix="setting solver.image_parameter names it")
+    with aws_errors(f"look at the machine image {ami}"):
         image = aws.ec2.describe_images(ImageIds=[ami])["Images"][0]
     root = image["RootDeviceName"]
     sizes = [d["Ebs"].get("VolumeSize", 0) for d in image["BlockDeviceMappings"] if d.get("DeviceName") == root]
     return Machine(tuple(types), ami, root, max(sizes, default=0), group["GroupId"])
 
 
-def variant(kind: InstanceType) -> str:
-    """Which of the public ECS-optimized AMIs a type needs.
+def _recommended(aws: Aws) -> dict[str, str]:
+    """The AMIs that AWS recommends now, by the name of their public parameter: all kinds, in one call."""
+    names = {aws.settings.image_parameter.format(variant=one) for one in VARIANTS}
+    with aws_errors("find the machine image"):
+        found = aws.ssm.get_parameters(Names=sorted(names))["Parameters"]
+    return {one["Name"]: one["Value"] for one in found}
 
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
-    Raises UsageError where there is none.
+
+def with_image(kind: Machine, ours: Iterable[ImageTypeDef], image: str) -> Machine:
+    """The same machine with our own AMI, if `bake` has made one that has the trainer's image already.
+
+    ours: our machine images, newest first. image: repository URI with tag.
     """
+    baked = machine_images.fitting(ours, kind.ami, image)
+    return replace(kind, ami=baked["ImageId"], root_gb=machine_images.gigabytes(baked)) if baked else kind
+
+
+def variant(kind: InstanceType) -> str:
+    """Which of VARIANTS a type needs. Raises UsageError where there is none."""
     if kind.gpus and kind.architecture == "arm64":
         raise UsageError(
             f"{kind.name} has a GPU and an ARM processor, and there is no machine image with a driver for that",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import machine, offers, prices, registry
+from . import machine, machine_images, offers, prices, registry
 from .aws import Aws
 from .claims import Claim, key_of
 from .config import Settings, TrainerConfig, trainer_arguments
@@ -47,6 +48,8 @@ class Plan:
     trainer: tuple[str, ...]
     asked: dict[str, Any]
     """What the record keeps, but for what only the offer decides."""
+    pushed: bool = True
+    """Whether ECR has the image."""
     disk_price: float | None = None
     """Dollars an hour."""
     budget: float | None = None
@@ -83,23 +86,35 @@ class Plan:
 
 
 def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, output: str) -> Plan:
-    """Gather the facts of a launch, and decide it. Nothing is made.
+    """Gather the facts of a launch, as many at once as can be, and decide it. Nothing is made.
 
     Raises CloudError when the account is not set up, or no machine is to be had.
     """
     settings = aws.settings
-    found = machine.look(aws, wanted)
-    limits = offers.Limits(settings.max_price, settings.max_cost)
-    return decide(
-        settings,
-        found,
-        offers.find(aws, list(found.types), settings.markets, limits),
-        registry.image_name(aws, snapshot, found.platform),
-        config,
-        output,
-        bucket=aws.bucket,
-        disk_price=prices.disk(aws, prices.Disk.of(settings)),
-    )
+    _ = aws.ec2, aws.ecr, aws.pricing  # clients are made before the threads that use them
+    with ThreadPoolExecutor(4) as pool:
+        naming = pool.submit(registry.repository_uri, aws, settings.repository)
+        pricing = pool.submit(prices.disk, aws, prices.Disk.of(settings))
+        bucket = pool.submit(lambda: aws.bucket)
+        baking = pool.submit(machine_images.ours, aws)
+        kind = machine.look(aws, wanted)
+        tag = snapshot.tag(settings.builder_image, settings.runtime_image, kind.platform)
+        pushed = pool.submit(registry.tag_exists, aws, settings.repository, tag)
+        market = offers.find(
+            aws, list(kind.types), settings.markets, offers.Limits(settings.max_price, settings.max_cost)
+        )
+        image = f"{naming.result()}:{tag}"
+        return decide(
+            settings,
+            machine.with_image(kind, baking.result(), image),
+            market,
+            image,
+            config,
+            output,
+            bucket=bucket.result(),
+            disk_price=pricing.result(),
+            pushed=pushed.result() is not None,
+        )
 
 
 def decide(
@@ -112,11 +127,13 @@ def decide(
     *,
     bucket: str,
     disk_price: float | None = None,
+    pushed: bool = True,
     resumes: Resumed | None = None,
 ) -> Plan:
     """Decide one launch. Pure.
 
-    image: repository URI with tag. disk_price: dollars an hour. resumes: the job to go on from.
+    image: repository URI with tag. disk_price: dollars an hour. pushed: whether ECR has the image. resumes: the job to
+    go on from.
     Raises UsageError for what does not fit into a tag or onto the disk, CloudError when there is no money left.
     """
     for what, value in (("config file's name", config.name), ("output directory", output)):
@@ -157,6 +174,7 @@ def decide(
             "disk_price": disk_price,
             **({"resumes": resumes.job, "spent_before": resumes.spent} if resumes else {}),
         },
+        pushed=pushed,
         disk_price=disk_price,
         budget=_budget(settings.max_cost, disk_price, resumes),
         resumes=resumes,
