@@ -82,7 +82,7 @@ def _fetch(source: Source, file: File, held: BundleDirectory, progress: Callable
 
         def write(chunk: bytes, position: int) -> None:
             digest.update(chunk)
-            os.pwrite(out, chunk, position)
+            _write_all(out, chunk, position)
             progress(len(chunk))
 
         _read(source, file, 0, file.size, write)
@@ -96,7 +96,7 @@ def _fetch_big(
     with held.whole_file(file) as out:
 
         def write(chunk: bytes, position: int) -> None:
-            os.pwrite(out, chunk, position)
+            _write_all(out, chunk, position)
             progress(len(chunk))
 
         def fetch(start: int) -> None:
@@ -117,9 +117,18 @@ def _hash_behind(out: int, parts: dict[int, Future[None]]) -> str:
     digest = hashlib.sha256()
     for start, part in parts.items():
         part.result()
-        for position in range(start, start + PART, CHUNK):
-            digest.update(os.pread(out, CHUNK, position))
+        end = start + PART
+        for position in range(start, end, CHUNK):
+            digest.update(os.pread(out, min(CHUNK, end - position), position))
     return digest.hexdigest()
+
+
+def _write_all(out: int, chunk: bytes, position: int) -> None:
+    """A disk that fills up takes a part of a chunk, and says so only when it is offered the rest."""
+    rest = memoryview(chunk)
+    while rest:
+        written = os.pwrite(out, rest, position)
+        rest, position = rest[written:], position + written
 
 
 def _read(source: Source, file: File, start: int, end: int, write: Callable[[bytes, int], None]) -> None:

@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud import bundle_directory, download, transfer
+from cloud.aws import Aws
+from cloud.config import Settings
+from cloud.errors import CloudError
+from cloud.records import File
+
+from .breaking_proxy import Fault, Proxy, Seen, Server
+
+PREFIX = "jobs/i-1/bundle/"
+CONTENT = {
+    "strategy.csv": b"a,b\n1,2\n" * 1000,
+    "deep/er/table.csv": b"",
+    "config.yaml": b"seed: 1\n",
+    "naïve +%2F ~name": "♠".encode(),
+}
+BIG = random.Random(1).randbytes(1_000_003)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[int]:
+    """The port of an S3 server on real sockets."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()[1]
+    server.stop()
+
+
+@pytest.fixture
+def proxy(s3: int) -> Iterator[Proxy]:
+    urllib.request.urlopen(f"http://127.0.0.1:{s3}/moto-api/reset", data=b"").close()
+    server = Server(s3)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.proxy
+    server.proxy.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def aws(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """An account behind the proxy that has the bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    monkeypatch.setattr(transfer, "SLEEP", 0.05)
+    account = Aws(settings)
+    account.s3.create_bucket(Bucket=account.bucket)
+    return account
+
+
+@pytest.fixture
+def files(aws: Aws) -> tuple[File, ...]:
+    return tuple(put(aws, path, data) for path, data in CONTENT.items())
+
+
+@pytest.fixture
+def big(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> File:
+    """A file of eight parts."""
+    monkeypatch.setattr(download, "PART", 1 << 17)
+    monkeypatch.setattr(download, "BIG", 1 << 18)
+    return put(aws, "big", BIG)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Where the bundle goes."""
+    return tmp_path / "run"
+
+
+def put(aws: Aws, path: str, data: bytes) -> File:
+    aws.s3.put_object(Bucket=aws.bucket, Key=PREFIX + path, Body=data)
+    return File(path, len(data), hashlib.sha256(data).hexdigest())
+
+
+def fetch(aws: Aws, files: tuple[File, ...], directory: Path, seen: list[int] | None = None) -> download.Download:
+    def progress(size: int) -> None:
+        if seen is not None:
+            seen.append(size)
+
+    return download.download(aws, PREFIX, files, directory, progress=progress, waiting=lambda: None)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_a_bundle_arrives_whole_and_nothing_else(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    seen: list[int] = []
+    done = fetch(aws, files, run, seen)
+    assert tree(run) == CONTENT
+    assert not (run / bundle_directory.WORK).exists()
+    assert (done.fetched, done.kept, done.bytes) == (4, 0, sum(map(len, CONTENT.values()))) == (4, 0, sum(seen))
+
+
+def test_only_what_is_missing_or_different_is_fetched(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy
+) -> None:
+    fetch(aws, files, run)
+    (run / "strategy.csv").write_bytes(b"x" * len(CONTENT["strategy.csv"]))  # same size, other content
+    (run / "config.yaml").unlink()
+    (run / "mine.txt").write_text("not ours")
+    proxy.seen.clear()
+    done = fetch(aws, files, run)
+    assert (done.fetched, done.kept) == (2, 2) == (len(proxy.seen), 2)
+    assert tree(run) == {**CONTENT, "mine.txt": b"not ours"}
+
+
+def test_a_file_that_is_known_is_neither_fetched_nor_read(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    sha256 = bundle_directory._sha256
+
+    def noted(target: Path) -> str:
+        read.append(target)
+        return sha256(target)
+
+    monkeypatch.setattr(bundle_directory, "_sha256", noted)
+    fetch(aws, files, run)
+    os.utime(run / "config.yaml")
+    proxy.seen.clear()
+    assert fetch(aws, files, run).kept == 4
+    assert (read, proxy.seen) == ([run / "config.yaml"], [])
+    assert fetch(aws, files, run).kept == 4
+    assert read == [run / "config.yaml"]
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    fetch(aws, files, run)
+    before = (run / "config.yaml").stat()
+    with (run / "config.yaml").open("r+b") as edited:
+        edited.write(b"SEED")
+    os.utime(run / "config.yaml", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert fetch(aws, files, run).fetched == 1
+    assert tree(run) == CONTENT
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"config.yaml": 3}', '{"config.yaml": [[1], "x"]}'])
+def test_a_damaged_memory_costs_a_reading_and_no_more(
+    aws: Aws, files: tuple[File, ...], run: Path, damage: str
+) -> None:
+    fetch(aws, files, run)
+    bundle_directory._index(run).write_text(damage)
+    assert fetch(aws, files, run).kept == 4
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "stall"])
+def test_a_body_that_breaks_goes_on_where_it_stopped(
+    aws: Aws, run: Path, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws.s3.meta.config, "read_timeout", 0.5, raising=False)
+    file = put(aws, "one", BIG)
+    proxy.faults.extend([Fault(how, 600_000), Fault(how, 100)])
+    seen: list[int] = []
+    fetch(aws, (file,), run, seen)
+    assert tree(run) == {"one": BIG}
+    assert sum(seen) == len(BIG)
+    first, second, third = (begin(one) for one in proxy.seen)
+    assert (first, proxy.seen[0].if_match) == (0, None)
+    assert second <= 600_000
+    assert second <= third <= second + 100
+    assert second or how == "reset"  # a reset takes away what has arrived and is not read yet
+    assert {one.if_match for one in proxy.seen[1:]} == {f'"{hashlib.md5(BIG).hexdigest()}"'}
+
+
+def begin(seen: Seen) -> int:
+    """The first byte that a GET asks for."""
+    return int(seen.range.removeprefix("bytes=").split("-")[0]) if seen.range else 0
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_error_of_the_server_is_asked_again(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy, status: int
+) -> None:
+    proxy.faults.extend([Fault(status)] * 5)
+    fetch(aws, files, run)
+    assert tree(run) == CONTENT
+    assert len(proxy.seen) == 5 + len(files)
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [(Fault("end"), "cannot fetch .*: "), (Fault(503), r"Please reduce your request rate\. \(SlowDown\)")],
+)
+def test_a_server_that_stays_broken_is_given_up(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy, fault: Fault, problem: str
+) -> None:
+    fetch(aws, files[:1], run)
+    proxy.always = fault
+    with pytest.raises(CloudError, match=problem) as raised:
+        fetch(aws, files, run)
+    assert raised.value.fix
+    assert raised.value.fix.endswith("the same again fetches the rest")
+    assert {path for path, data in tree(run).items() if data} == {"strategy.csv"}
+    most = max(sum(one.key == other.key for one in proxy.seen) for other in proxy.seen)
+    assert most <= transfer.ATTEMPTS
+    proxy.always = None
+    assert fetch(aws, files, run).kept >= 1
+    assert tree(run) == CONTENT
+
+
+def test_a_big_file_comes_in_parts_each_of_which_may_break(aws: Aws, big: File, run: Path, proxy: Proxy) -> None:
+    proxy.faults.extend([Fault("end", 1000), Fault(500), Fault("reset", 5), Fault("end", 0)])
+    seen: list[int] = []
+    fetch(aws, (big,), run, seen)
+    assert tree(run) == {"big": BIG}
+    assert sum(seen) == len(BIG)
+    assert len(proxy.seen) == 8 + 4
+    assert all(one.range for one in proxy.seen)
+
+
+def test_an_object_that_changes_meanwhile_is_never_mixed(aws: Aws, run: Path, proxy: Proxy) -> None:
+    file = put(aws, "one", BIG)
+
+    def change(_: int) -> None:
+        if not proxy.always:
+            proxy.always = Fault(500)
+            put(aws, "one", BIG[::-1])
+            proxy.always = None
+
+    proxy.faults.append(Fault("end", 500_000))
+    with pytest.raises(CloudError, match="one in S3 is not what the job's record says"):
+        download.download(aws, PREFIX, (file,), run, progress=change, waiting=lambda: None)
+    assert tree(run) == {}
+    assert proxy.seen[-1].if_match
+
+
+@pytest.mark.parametrize("other", [b"seed: 2\n", b"seed: 10\n", b""])
+def test_a_file_that_is_not_what_the_record_says_leaves_the_old_one_and_no_trace(
+    aws: Aws, files: tuple[File, ...], run: Path, other: bytes
+) -> None:
+    run.mkdir()
+    (run / "config.yaml").write_text("old")
+    put(aws, "config.yaml", other)
+    with pytest.raises(CloudError, match=r"config\.yaml in S3 is not what the job's record says"):
+        fetch(aws, files, run)
+    assert (run / "config.yaml").read_text() == "old"
+    assert set(tree(run)) <= set(CONTENT)
+
+
+def test_a_big_file_that_is_not_what_the_record_says_leaves_no_trace(aws: Aws, big: File, run: Path) -> None:
+    put(aws, "big", BIG[:-1] + b"?")
+    with pytest.raises(CloudError, match="big in S3 is not what the job's record says"):
+        fetch(aws, (big,), run)
+    assert tree(run) == {}
+
+
+def test_a_file_missing_in_s3_is_one_clear_error(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    aws.s3.delete_object(Bucket=aws.bucket, Key=PREFIX + "config.yaml")
+    with pytest.raises(CloudError, match=r"cannot fetch config\.yaml: .*NoSuchKey"):
+        fetch(aws, files, run)
+    assert set(tree(run)) <= set(CONTENT) - {"config.yaml"}
+
+
+def test_keys_that_are_renewed_meanwhile_sign_what_comes_after(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = aws.session.get_credentials()
+    assert keys
+    monkeypatch.setattr(download, "THREADS", 1)
+
+    def renew(_: int) -> None:
+        keys.access_key = "AKIARENEWED"
+
+    download.download(aws, PREFIX, files, run, progress=renew, waiting=lambda: None)
+    used = [one.authorization.split("Credential=")[1].split("/")[0] for one in proxy.seen]
+    assert (used[0], used[-1]) == ("AKIATEST", "AKIARENEWED")
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "", "a\0b", ".solver-cloud/lock"])
+def test_a_record_cannot_write_outside_the_directory(aws: Aws, path: str, run: Path) -> None:
+    with pytest.raises(CloudError, match="outside the bundle"):
+        fetch(aws, (File(path, 1, "00"),), run)
+
+
+def test_a_link_that_leads_out_of_the_directory_is_not_followed(
+    aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    run.mkdir()
+    (run / "config.yaml").symlink_to(tmp_path / "precious")
+    (run / "deep").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CloudError, match=r"run/deep/er leads out of .*run by a symbolic link"):
+        fetch(aws, files, run)
+    (run / "deep").unlink()
+    fetch(aws, files, run)
+    assert tree(run) == CONTENT
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (run / "config.yaml").is_symlink()
+
+
+def test_a_directory_may_be_a_link_itself(aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    run.symlink_to(tmp_path / "disk")
+    fetch(aws, files, run)
+    assert tree(tmp_path / "disk") == CONTENT
+
+
+def test_names_that_differ_in_case_only_are_refused_where_they_cannot_be_told_apart() -> None:
+    bundle_directory.check_cases((File("a", 1, ""), File("b", 1, "")))
+    with pytest.raises(CloudError, match="upper and lower case"):
+        bundle_directory.check_cases((File("Model", 1, ""), File("model", 1, "")))
+
+
+def test_a_full_disk_is_seen_before_anything_is_fetched(aws: Aws, run: Path, proxy: Proxy) -> None:
+    with pytest.raises(CloudError, match=r"bytes, but .* has"):
+        fetch(aws, (File("huge", 1 << 60, "00"),), run)
+    assert (tree(run), proxy.seen) == ({}, [])
+
+
+def test_a_write_that_takes_only_a_part_is_gone_on_with(
+    aws: Aws, files: tuple[File, ...], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda out, data, position: whole(out, data[:7], position))
+    fetch(aws, files, run)
+    assert tree(run) == CONTENT
+
+
+@pytest.mark.parametrize("in_the_way", ["deep", "."])
+def test_a_file_in_the_way_of_a_directory_is_named(
+    aws: Aws, files: tuple[File, ...], run: Path, in_the_way: str
+) -> None:
+    run.joinpath(in_the_way).parent.mkdir(exist_ok=True)
+    run.joinpath(in_the_way).write_text("in the way")
+    with pytest.raises(CloudError, match="cannot write"):
+        fetch(aws, files, run)
+
+
+def test_a_second_download_waits_and_finds_all_there(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy
+) -> None:
+    waits = threading.Event()
+    done: list[download.Download] = []
+
+    def second() -> None:
+        done.append(download.download(aws, PREFIX, files, run, progress=lambda _: None, waiting=waits.set))
+
+    proxy.faults.append(Fault("stall"))  # the first download is held up in the middle
+    first = threading.Thread(target=lambda: done.append(fetch(aws, files, run)))
+    first.start()
+    while not proxy.seen:
+        first.join(0.01)
+    other = threading.Thread(target=second)
+    other.start()
+    assert waits.wait(10)
+    assert done == []
+    proxy.released.set()
+    first.join()
+    other.join()
+    assert [(one.fetched, one.kept) for one in done] == [(4, 0), (0, 4)]
+    assert tree(run) == CONTENT
+
+
+def test_many_at_once_all_find_it_whole(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    done: list[download.Download] = []
+    threads = [threading.Thread(target=lambda: done.append(fetch(aws, files, run))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.fetched for one in done) == [0] * 7 + [4]
+    assert tree(run) == CONTENT
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from cloud import bundle_directory
+from cloud.records import File
+with bundle_directory.opened(Path(sys.argv[1]), lambda: None) as held, held.whole_file(File("big", 1000, "")):
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout
+        assert killed.stdout.readline() == b"begun\n"
+        killed.send_signal(signal.SIGKILL)
+    assert len(tree(run)) == 2  # the lock and the unfinished file
+    fetch(aws, files, run)
+    assert tree(run) == CONTENT
