@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
+    from . import bake as bake
+    from . import bucket as bucket
+    from . import bundle_directory as bundle_directory
     from . import claims as claims
     from . import cleanup as cleanup
     from . import commands as commands
     from . import config as config
     from . import costs as costs
     from . import display as display
+    from . import download as download
     from . import errors as errors
     from . import firewall as firewall
     from . import image as image
@@ -27,8 +31,10 @@ if TYPE_CHECKING:
     from . import listing as listing
     from . import logs as logs
     from . import machine as machine
+    from . import machine_images as machine_images
     from . import offer_view as offer_view
     from . import offers as offers
+    from . import pieces as pieces
     from . import plan as plan
     from . import policies as policies
     from . import prices as prices
@@ -42,6 +48,8 @@ if TYPE_CHECKING:
     from . import session as session
     from . import storage as storage
     from . import tags as tags
+    from . import teardown as teardown
+    from . import transfer as transfer
     from . import userdata as userdata
     from . import watch as watch
 

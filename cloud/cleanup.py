@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import records
+from . import machine_images, records
 from .aws import Aws, aws_errors, gone_is_fine
 from .errors import CloudError
 from .leftovers import CONTENT_HASH, JOBS, UPLOAD_ID, Leftover, images
@@ -26,6 +26,8 @@ def end(aws: Aws, leftover: Leftover) -> None:
         "volume": _end_volume,
         "image": _end_image,
         "upload": _end_upload,
+        "builder": _end_builder,
+        "machine image": machine_images.delete,
     }
     with aws_errors(f"end the {leftover.kind} {leftover.id}"), gone_is_fine():
         ends[leftover.kind](aws, leftover.id)
@@ -88,3 +90,8 @@ def _end_upload(aws: Aws, id: str) -> None:
     key, _, upload = id.rpartition(UPLOAD_ID)
     _check(key.startswith(JOBS), aws, id)
     aws.s3.abort_multipart_upload(Bucket=aws.bucket, Key=key, UploadId=upload)
+
+
+def _end_builder(aws: Aws, id: str) -> None:
+    _check(id in (one["InstanceId"] for one in machine_images.builders(aws)), aws, id)
+    aws.ec2.terminate_instances(InstanceIds=[id])

@@ -6,15 +6,16 @@ import getpass
 import ipaddress
 import platform
 import re
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from .aws import Aws, aws_errors, error_code
 from .errors import CloudError
+from .pieces import Found
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import IpPermissionTypeDef, IpRangeTypeDef, SecurityGroupTypeDef
-
-Outcome = Literal["made", "completed", "there"]
 
 
 def find(aws: Aws) -> SecurityGroupTypeDef | None:
@@ -60,11 +61,17 @@ def caller_address(aws: Aws) -> str:
         ) from None
 
 
-def converge(aws: Aws) -> Outcome:
-    """Make the security group if it is missing and let this machine in."""
+def look(aws: Aws) -> Found:
+    """What there is of the security group, and whether it lets this machine in."""
     group = find(aws)
-    if group:
-        return "completed" if admit_caller(aws, group) else "there"
+    if group is None:
+        return Found(False, [partial(_make, aws)])
+    changes = _changes(aws, group)
+    return Found(True, [partial(_change, aws, group, changes)] if changes else [])
+
+
+def _make(aws: Aws) -> None:
+    """Make the security group, and let this machine in."""
     with aws_errors("make the security group"):
         try:
             aws.ec2.create_security_group(
@@ -79,7 +86,6 @@ def converge(aws: Aws) -> Outcome:
     if group is None:
         raise CloudError("the new security group cannot be seen yet", fix="run the same again")
     admit_caller(aws, group)
-    return "made"
 
 
 def admit_caller(aws: Aws, group: SecurityGroupTypeDef) -> bool:
@@ -87,33 +93,50 @@ def admit_caller(aws: Aws, group: SecurityGroupTypeDef) -> bool:
 
     Returns whether anything had to be changed. A rule is this machine's if its description names it.
     """
+    changes = _changes(aws, group)
+    _change(aws, group, changes)
+    return bool(changes)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Addresses to open ssh to, and to close it to."""
+
+    opened: list[str]
+    closed: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.closed)
+
+
+def _changes(aws: Aws, group: SecurityGroupTypeDef) -> Changes:
+    """What this machine's present address asks for."""
     wanted = f"{caller_address(aws)}/32"
-    owner = _this_machine()
     rules = [
-        (permission, ip_range)
+        ip_range
         for permission in group.get("IpPermissions", [])
         if permission.get("FromPort") == 22
         for ip_range in permission.get("IpRanges", [])
     ]
-    open_to = {ip_range["CidrIp"] for _, ip_range in rules}
-    stale = [
-        ip_range["CidrIp"]
-        for _, ip_range in rules
-        if ip_range.get("Description") == owner and ip_range["CidrIp"] != wanted
-    ]
+    mine = [rule["CidrIp"] for rule in rules if rule.get("Description") == _this_machine()]
+    return Changes(
+        opened=[] if wanted in (rule["CidrIp"] for rule in rules) else [wanted],
+        closed=[cidr for cidr in mine if cidr != wanted],
+    )
+
+
+def _change(aws: Aws, group: SecurityGroupTypeDef, changes: Changes) -> None:
+    id = group["GroupId"]
     with aws_errors("let this machine in through the security group"):
-        if wanted not in open_to:
+        for cidr in changes.opened:
+            rule = _ssh({"CidrIp": cidr, "Description": _this_machine()})
             try:
-                aws.ec2.authorize_security_group_ingress(
-                    GroupId=group["GroupId"],
-                    IpPermissions=[_ssh({"CidrIp": wanted, "Description": owner})],
-                )
+                aws.ec2.authorize_security_group_ingress(GroupId=id, IpPermissions=[rule])
             except aws.ec2.exceptions.ClientError as error:
                 if error_code(error) != "InvalidPermission.Duplicate":  # another command was faster
                     raise
-        for cidr in stale:
-            aws.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[_ssh({"CidrIp": cidr})])
-    return bool(stale) or wanted not in open_to
+        for cidr in changes.closed:
+            aws.ec2.revoke_security_group_ingress(GroupId=id, IpPermissions=[_ssh({"CidrIp": cidr})])
 
 
 def _ssh(ip_range: IpRangeTypeDef) -> IpPermissionTypeDef:

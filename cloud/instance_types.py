@@ -30,6 +30,8 @@ class InstanceType:
     gpus: int = 0
     gpu: str = ""
     """The GPU's name, such as `V100`."""
+    markets: tuple[str, ...] = ("spot", "on-demand")
+    """On which EC2 sells it."""
 
     @property
     def family(self) -> str:
@@ -151,4 +153,5 @@ def _parsed(info: InstanceTypeInfoTypeDef) -> InstanceType:
         memory_gib=info["MemoryInfo"]["SizeInMiB"] / 1024,
         gpus=sum(gpu.get("Count", 0) for gpu in gpus),
         gpu=gpus[0].get("Name", "") if gpus else "",
+        markets=tuple(info["SupportedUsageClasses"]),
     )

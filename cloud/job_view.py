@@ -55,12 +55,13 @@ def _cost(job: Job) -> str:
     cost, most = costs.so_far(job), costs.at_most(job)
     text = dollars(cost.total)
     if cost.total is None and cost.machine is not None:
-        text = f"{dollars(cost.machine)} and what is not known: disk, or the jobs before"
+        text = f"at least {dollars(cost.machine)}"
+    text += "" if job.ended else " so far"
     if job.spent_before:
         text += f", {dollars(job.spent_before)} of it before it was resumed"
     if job.ended:
         return text
-    text += f" so far, {dollars(job.price)} an hour"
+    text += f"; {dollars(job.price)} an hour"
     if most is not None:
         text += f", at most {dollars(most)}"
     if job.max_cost is not None and cost.total is not None:
@@ -120,7 +121,7 @@ def cost_total(jobs: Sequence[Job]) -> str:
     """What jobs have cost in all, and of how many that is not known."""
     known = [cost for job in jobs if (cost := _own(job)) is not None]
     unknown = len(jobs) - len(known)
-    text = f"{len(jobs)} jobs, {dollars(sum(known))}"
+    text = f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}, {dollars(sum(known))}"
     return text + (f", and {unknown} whose cost is unknown" if unknown else "")
 
 

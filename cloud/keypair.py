@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from .aws import Aws, aws_errors, error_code
 from .errors import CloudError
-
-Outcome = Literal["made", "completed", "there"]
+from .pieces import Found
 
 
 def parameter_name(aws: Aws) -> str:
@@ -41,37 +41,45 @@ def private_key(aws: Aws) -> Path:
     return path
 
 
-def converge(aws: Aws) -> Outcome:
-    """Make the key pair, or what is missing of it. Each step leaves something the next run can go on from:
-    the private key is stored before EC2 learns its public half.
+def look(aws: Aws) -> Found:
+    """What there is of the key pair. Each part leaves something the next run can go on from: the private key is stored
+    before EC2 learns its public half.
 
     Raises CloudError when EC2 has a key pair of this name whose private key is nowhere to be found.
     """
     registered, stored, path = _registered(aws), _stored(aws), local_path(aws)
-    outcome: Outcome = "there" if registered and stored else "completed" if registered or stored else "made"
-    if stored is None and path.exists():
-        stored = path.read_text()
-        _store(aws, stored)
-    if stored is None:
-        if registered:
-            raise CloudError(
-                f"EC2 has a key pair {aws.settings.name!r}, but its private key is neither in SSM nor in {path}",
-                fix=f"if it is not needed: aws ec2 delete-key-pair --key-name {aws.settings.name}, then the same again",
-            )
-        stored = _generate()
-        _store(aws, stored)
-    public = _public(stored)
-    if registered is None:
-        with aws_errors("import the key pair"):
-            aws.ec2.import_key_pair(KeyName=aws.settings.name, PublicKeyMaterial=public.encode())
-    elif registered.split()[:2] != public.split()[:2]:
+    kept = path.read_text() if path.exists() else None
+    if registered and not (stored or kept):
         raise CloudError(
-            f"EC2's key pair {aws.settings.name!r} does not belong to the private key in SSM",
-            fix=f"aws ec2 delete-key-pair --key-name {aws.settings.name}, then the same again",
+            f"EC2 has a key pair {aws.settings.name!r}, but its private key is neither in SSM nor in {path}",
+            fix=f"if it is not needed: {_deletion(aws)}, then the same again",
         )
-    if not path.exists() or path.read_text() != stored:
-        _write(path, stored)
-    return outcome
+    private = stored or kept or _generate()
+    if registered and registered.split()[:2] != _public(private).split()[:2]:
+        raise CloudError(
+            f"EC2's key pair {aws.settings.name!r} does not belong to the private key in {'SSM' if stored else path}",
+            fix=f"{_deletion(aws)}, then the same again",
+        )
+    missing = [
+        *([] if stored else [partial(_store, aws, private)]),
+        *([] if registered else [partial(_register, aws, _public(private))]),
+        *([] if kept == private else [partial(_write, path, private)]),
+    ]
+    return Found(bool(registered or stored), missing)
+
+
+def remains(aws: Aws) -> list[Callable[[], object]]:
+    """What removes each part that is there, the private key last."""
+    path = local_path(aws)
+    return [
+        *([partial(_unregister, aws)] if _registered(aws) else []),
+        *([partial(_forget, aws)] if _stored(aws) else []),
+        *([path.unlink] if path.exists() else []),
+    ]
+
+
+def _deletion(aws: Aws) -> str:
+    return f"aws ec2 delete-key-pair --key-name {aws.settings.name}"
 
 
 def _registered(aws: Aws) -> str | None:
@@ -101,6 +109,21 @@ def _store(aws: Aws, text: str) -> None:
         aws.ssm.put_parameter(
             Name=parameter_name(aws), Value=text, Type="SecureString", Description="ssh key of solver-cloud's instances"
         )
+
+
+def _forget(aws: Aws) -> None:
+    with aws_errors("delete the private key in SSM"):
+        aws.ssm.delete_parameter(Name=parameter_name(aws))
+
+
+def _register(aws: Aws, public: str) -> None:
+    with aws_errors("import the key pair"):
+        aws.ec2.import_key_pair(KeyName=aws.settings.name, PublicKeyMaterial=public.encode())
+
+
+def _unregister(aws: Aws) -> None:
+    with aws_errors("delete the key pair"):
+        aws.ec2.delete_key_pair(KeyName=aws.settings.name)
 
 
 def _generate() -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import records
+from . import machine_images, records
 from .aws import Aws, aws_errors, gone_is_fine
 from .config import Settings
 from .display import duration
@@ -21,7 +21,7 @@ from .policies import OURS
 from .tags import is_ours, kept_until, tags_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, SpotInstanceRequestTypeDef, VolumeTypeDef
+    from mypy_boto3_ec2.type_defs import ImageTypeDef, InstanceTypeDef, SpotInstanceRequestTypeDef, VolumeTypeDef
     from mypy_boto3_ecr.type_defs import ImageDetailTypeDef
     from mypy_boto3_s3.type_defs import MultipartUploadTypeDef
 
@@ -46,7 +46,7 @@ JOBS, UPLOAD_ID = "jobs/", "?uploadId="
 class Leftover:
     """One thing that no job needs any more and that costs money."""
 
-    kind: Literal["instance", "spot request", "volume", "image", "upload"]
+    kind: Literal["instance", "spot request", "volume", "image", "upload", "builder", "machine image"]
     id: str
     why: str
     costs: str
@@ -66,6 +66,8 @@ class Facts:
     owners: dict[str, str]
     """Whose a launch is, by its token, where there is an instance without our tag."""
     records: dict[str, records.Record]
+    builders: list[InstanceTypeDef]
+    machine_images: list[ImageTypeDef]
 
 
 def find(aws: Aws, now: datetime) -> list[Leftover]:
@@ -88,6 +90,7 @@ def find(aws: Aws, now: datetime) -> list[Leftover]:
         ),
         *_image_leftovers(facts, judged.keys(), now),
         *(_upload_leftover(aws, one) for one in old if one["Key"].split("/")[1] not in under_way),
+        *_bake_leftovers(facts, judged.keys(), now),
     ]
 
 
@@ -114,6 +117,8 @@ def _gather(aws: Aws) -> Facts:
             instances=instances,
             owners={token: owner for token in tokens if (owner := _read_owner(aws, token))},
             records=records.read_all(aws),
+            builders=machine_images.builders(aws),
+            machine_images=machine_images.ours(aws),
         )
 
 
@@ -227,6 +232,18 @@ def _upload_leftover(aws: Aws, upload: MultipartUploadTypeDef) -> Leftover:
         parts = pages(aws.s3, "list_parts", "Parts", Bucket=aws.bucket, Key=key, UploadId=id)
     costs = _monthly(sum(part["Size"] for part in parts) / 2**30 * S3)
     return Leftover("upload", f"{key}{UPLOAD_ID}{id}", f"not completed since {upload['Initiated']:%Y-%m-%d}", costs)
+
+
+def _bake_leftovers(facts: Facts, living: Collection[str], now: datetime) -> Iterator[Leftover]:
+    """Builders that nobody waits for, and machine images that no launch needs."""
+    for one in facts.builders:
+        if machine_images.abandoned(one, now):
+            yield Leftover("builder", one["InstanceId"], "its bake has not ended it", "its hourly price, or its disk's")
+    needed = {facts.instances[id]["ImageId"] for id in living}
+    pushed = {tag for image in facts.images for tag in image.get("imageTags", [])}
+    sizes = {one["ImageId"]: machine_images.gigabytes(one) for one in facts.machine_images}
+    for id, why in machine_images.over(facts.machine_images, needed, pushed):
+        yield Leftover("machine image", id, why, f"at most {_monthly(sizes[id] * machine_images.SNAPSHOT)}")
 
 
 def _monthly(dollars: float) -> str:

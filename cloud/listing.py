@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import offers
-from .aws import Aws, aws_errors
+from .aws import DENIED, Aws, aws_errors, error_code
 from .instance_types import InstanceType
 
+FEWEST_SCORED = 3
+"""With fewer types every score is low, whatever capacity there is:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-placement-score.html (limitations)"""
 MOST_SCORED = 1000
 """How many types GetSpotPlacementScores takes:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetSpotPlacementScores.html"""
@@ -22,7 +25,7 @@ class Listed:
     spot: float | None
     on_demand: float | None
     score: int | None
-    """How likely spot capacity is there, 1 to 10."""
+    """How likely spot capacity is there for one of all the types, 1 to 10; None if AWS does not tell."""
 
 
 def look(aws: Aws, types: list[InstanceType]) -> list[Listed]:
@@ -62,15 +65,23 @@ def _zone_ids(aws: Aws) -> dict[str, str]:
 def _scores(aws: Aws, types: list[InstanceType]) -> dict[str, int]:
     """How likely one spot machine of these types is to be had in each zone, 1 to 10, by zone id.
 
+    None at all for too few types, or if AWS refuses to tell: it limits how many different questions it answers a day.
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-sps-works.html
     """
+    if len(types) < FEWEST_SCORED:
+        return {}
+    pages = aws.ec2.get_paginator("get_spot_placement_scores").paginate(
+        InstanceTypes=[kind.name for kind in types[:MOST_SCORED]],
+        TargetCapacity=1,
+        TargetCapacityUnitType="units",
+        SingleAvailabilityZone=True,
+        RegionNames=[aws.settings.region],
+    )
     with aws_errors("ask for the spot placement scores"):
-        pages = aws.ec2.get_paginator("get_spot_placement_scores").paginate(
-            InstanceTypes=[kind.name for kind in types[:MOST_SCORED]],
-            TargetCapacity=1,
-            TargetCapacityUnitType="units",
-            SingleAvailabilityZone=True,
-            RegionNames=[aws.settings.region],
-        )
-        scores = [one for page in pages for one in page["SpotPlacementScores"]]
+        try:
+            scores = [one for page in pages for one in page["SpotPlacementScores"]]
+        except aws.ec2.exceptions.ClientError as error:
+            if error_code(error) not in {*DENIED, "MaxConfigLimitExceeded"}:
+                raise
+            return {}
     return {one["AvailabilityZoneId"]: one["Score"] for one in scores}

@@ -17,16 +17,20 @@ SPARE = ("SCORE", "ARCH", "GPU", "SAVING")
 def price_line(plan: Plan) -> str:
     """What a launch costs at the first of its offers, and at most."""
     offer = plan.market.offers[0]
+    text = f"{offer}: {hourly(offer)}"
     if offer.price is None:
-        return f"{offer}: price unknown"
-    text = f"{offer}: {hourly(offer)} an hour"
+        return text
     most = plan.most(offer)
-    return text + (f", at most {dollars(most)} for {plan.max_hours:g} h with its disk" if most is not None else "")
+    if most is None:
+        return f"{text}, the price of its disk is unknown"
+    text += f", at most {dollars(most)} for {plan.max_hours:g} h with its disk"
+    dearest = max(most, *(cost for other in plan.market.offers if (cost := plan.most(other)) is not None))
+    return text + (f"; {dollars(dearest)} with the dearest" if dearest > most else "")
 
 
 def hourly(offer: Offer) -> str:
     """The price of an hour as EC2 tells it."""
-    return "unknown" if offer.price is None else f"${offer.price:.4f}"
+    return "price unknown" if offer.price is None else f"${offer.price:.4f} an hour"
 
 
 def row(one: Listed) -> tuple[str, ...]:
@@ -50,12 +54,12 @@ def _price(dollars_an_hour: float | None) -> str:
     return "unknown" if dollars_an_hour is None else f"{dollars_an_hour:.4f}"
 
 
-def preview(plan: Plan, *, built: bool, bucket: str) -> Sequence[str]:
-    """What a launch would do, line by line. built: whether the image would be built and pushed, as ECR has none."""
+def preview(plan: Plan, *, bucket: str) -> Sequence[str]:
+    """What a launch would do, line by line."""
     return (
-        f"would build and push {plan.image}" if built else f"image {plan.image} is in ECR: nothing to build",
+        f"image {plan.image} is in ECR: nothing to build" if plan.pushed else f"would build and push {plan.image}",
         f"would put the config into s3://{bucket}/{plan.config_key}",
-        *(f"would ask EC2 for {offer}: {hourly(offer)} an hour" for offer in plan.market.offers),
+        *(f"would ask EC2 for {offer}: {hourly(offer)}" for offer in plan.market.offers),
         *(f"not for {one.what}: {one.why}" for one in plan.market.refusals),
         price_line(plan),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,9 @@ from .quotas import Quota
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SubnetTypeDef
+
+MOST_NAMED = 6
+"""How many types with one and the same reason a refusal names."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,22 @@ class NoMachine(CloudError):
             one = self.refusals[0]
             super().__init__(f"no {one.what}: {one.why}", fix=one.fix)
         else:
-            lines = [f"  {one.what}: {one.why}\n    {one.fix}" for one in self.refusals]
-            super().__init__("\n".join(["no machine is to be had:", *lines]))
+            super().__init__("\n".join(["no machine is to be had:", *_grouped(self.refusals)]))
+
+
+def _grouped(refusals: list[Refusal]) -> Iterator[str]:
+    """Lines that say of each refusal what, why and what to do; what has the same reason stands together."""
+    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for one in refusals:
+        kind, _, zone = one.what.partition(" in ")
+        groups.setdefault((one.why, one.fix), {}).setdefault(kind, []).append(zone)
+    for (why, fix), kinds in groups.items():
+        for kind, zones in list(kinds.items())[:MOST_NAMED]:
+            yield f"  {kind}" + (f" in {', '.join(zones)}" if any(zones) else "")
+        if len(kinds) > MOST_NAMED:
+            yield f"  and {len(kinds) - MOST_NAMED} more"
+        yield f"    {why}"
+        yield f"    {fix}"
 
 
 @dataclass(frozen=True)
@@ -167,6 +184,9 @@ def _ruled_out(kind: InstanceType, market: str, here: list[Offer], facts: Facts,
     what = f"{kind.name} {market}"
     if not here:
         return Refusal(what, f"not sold in the zones of {facts.region}", "another --instance or --region")
+    if market not in kind.markets:
+        fix = "--on-demand, or another --instance" if "on-demand" in kind.markets else "another --instance"
+        return Refusal(what, f"EC2 does not sell it on {market.replace('-', ' ')}", fix)
     quota = quotas.of(facts.quotas, kind, market)
     if quota and quota.left < kind.vcpus:
         why = f"quota {quota.name!r} ({quota.code}): {quota.left} of {quota.vcpus} vCPUs left, it has {kind.vcpus}"

@@ -1,4 +1,5 @@
-"""What machines and disks cost, in dollars: asked of AWS, never guessed. What AWS does not tell is unknown: None."""
+"""What machines and disks cost, in dollars: asked of AWS, never guessed. What AWS does not tell, or not to this
+profile, is unknown: None."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from .aws import Aws, aws_errors
+from .aws import DENIED, Aws, aws_errors, error_code
 from .config import Settings
 
 MONTH_HOURS = 730
@@ -30,7 +31,12 @@ def spot(aws: Aws, types: Iterable[str]) -> dict[tuple[str, str], float]:
         StartTime=datetime.now(UTC),
     )
     with aws_errors("ask for the spot prices"):
-        history = [one for page in pages for one in page["SpotPriceHistory"]]
+        try:
+            history = [one for page in pages for one in page["SpotPriceHistory"]]
+        except aws.ec2.exceptions.ClientError as error:
+            if error_code(error) not in DENIED:
+                raise
+            return {}  # who may not ask for prices may launch all the same
     return {
         (one["InstanceType"], one["AvailabilityZone"]): float(one["SpotPrice"])
         for one in sorted(history, key=lambda one: one["Timestamp"])
@@ -91,7 +97,12 @@ def _products(client: Any, aws: Aws, **attributes: str) -> list[dict[str, Any]]:
         for field, value in {"regionCode": aws.settings.region, **attributes}.items()
     ]
     pages = client.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
-    return [json.loads(product) for page in pages for product in page["PriceList"]]
+    try:
+        return [json.loads(product) for page in pages for product in page["PriceList"]]
+    except client.exceptions.ClientError as error:
+        if error_code(error) not in DENIED:
+            raise
+        return []  # who may not ask for prices may launch all the same
 
 
 def _dollars(products: list[dict[str, Any]]) -> float | None:

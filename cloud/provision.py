@@ -1,17 +1,16 @@
-"""setup: converge the account. Each piece looks first, then makes what is missing: any run finishes the one before."""
+"""setup: converge the account. All is looked at, then what is missing is made: any run finishes the one before."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
-from . import firewall, keypair, policies
+from . import bucket, firewall, keypair, policies
 from .aws import Aws, aws_errors, error_code
-from .errors import CloudError
-
-Outcome = Literal["made", "completed", "there"]
+from .pieces import Found, Outcome
 
 
 @dataclass(frozen=True)
@@ -28,120 +27,51 @@ def role_name(aws: Aws) -> str:
     return f"{aws.settings.name}-{aws.settings.region}"
 
 
-def converge(aws: Aws) -> Iterator[Piece]:
+def converge(aws: Aws, *, dry_run: bool = False) -> Iterator[Piece]:
     """Bring the account to what launch needs, yielding each piece as it is done.
 
-    Nothing is made before the credentials have answered. Raises CloudError for what setup may not do or cannot mend.
+    dry_run: make nothing, and yield what would be made.
+    Nothing is made before all has been looked at; what another setup makes meanwhile will do as well.
+    Raises CloudError for what setup may not do or cannot mend.
     """
     settings = aws.settings
-    pieces: list[tuple[str, str, Callable[[Aws], Outcome]]] = [
-        ("bucket", aws.bucket, _bucket),
+    pieces: list[tuple[str, str, Callable[[Aws], Found]]] = [
+        ("bucket", aws.bucket, bucket.look),
         ("repository", settings.repository, _repository),
-        ("key pair", settings.name, keypair.converge),
-        ("security group", settings.name, firewall.converge),
+        ("key pair", settings.name, keypair.look),
+        ("security group", settings.name, firewall.look),
         ("role", role_name(aws), _role),
         ("instance profile", role_name(aws), _instance_profile),
         ("spot role", SPOT_ROLE, _spot_role),
     ]
-    for kind, name, make in pieces:
-        yield Piece(kind, name, make(aws))
+    for kind, name, found in [(kind, name, look(aws)) for kind, name, look in pieces]:
+        for make in () if dry_run else found.missing:
+            make()
+        yield Piece(kind, name, found.outcome(dry_run=dry_run))
 
 
-def _bucket(aws: Aws) -> Outcome:
-    bucket = aws.bucket
-    made = not _bucket_exists(aws)
-    if made:
-        with aws_errors(f"make the bucket {bucket}"):
-            try:
-                if aws.settings.region == "us-east-1":  # the one region that may not be named
-                    aws.s3.create_bucket(Bucket=bucket)
-                else:
-                    aws.s3.create_bucket(
-                        Bucket=bucket,
-                        CreateBucketConfiguration={"LocationConstraint": aws.settings.region},  # type: ignore[typeddict-item]
-                    )
-            except aws.s3.exceptions.BucketAlreadyExists:
-                raise _belongs_to_another(bucket) from None
-            except aws.s3.exceptions.BucketAlreadyOwnedByYou:
-                made = False
-    with aws_errors(f"set up the bucket {bucket}"):
-        changed = [_public_access_block(aws), _bucket_policy(aws), _lifecycle(aws)]
-    return "made" if made else "completed" if any(changed) else "there"
+def _repository(aws: Aws) -> Found:
+    exists = repository_exists(aws)
+    return Found(exists, [] if exists else [partial(_make_repository, aws)])
 
 
-def _bucket_exists(aws: Aws) -> bool:
-    with aws_errors(f"look for the bucket {aws.bucket}"):
+def repository_exists(aws: Aws) -> bool:
+    """Whether the repository is there."""
+    with aws_errors("look for the repository"):
         try:
-            aws.s3.head_bucket(Bucket=aws.bucket)
-        except aws.s3.exceptions.ClientError as error:
-            # HeadBucket has no body, so its codes are HTTP's.
-            if error_code(error) == "404":
-                return False
-            if error_code(error) in ("403", "301"):
-                raise _belongs_to_another(aws.bucket) from None
-            raise
-    return True
-
-
-def _belongs_to_another(bucket: str) -> CloudError:
-    return CloudError(
-        f"the bucket {bucket} belongs to another account or region, or this profile may not use it",
-        fix="choose another name: setting solver.bucket",
-    )
-
-
-def _public_access_block(aws: Aws) -> bool:
-    wanted = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
-    try:
-        if aws.s3.get_public_access_block(Bucket=aws.bucket)["PublicAccessBlockConfiguration"] == wanted:
+            aws.ecr.describe_repositories(repositoryNames=[aws.settings.repository])
+        except aws.ecr.exceptions.RepositoryNotFoundException:
             return False
-    except aws.s3.exceptions.ClientError as error:
-        if error_code(error) != "NoSuchPublicAccessBlockConfiguration":
-            raise
-    aws.s3.put_public_access_block(Bucket=aws.bucket, PublicAccessBlockConfiguration=wanted)  # type: ignore[arg-type]
     return True
 
 
-def _bucket_policy(aws: Aws) -> bool:
-    """Puts ours where there is none; a policy that someone else wrote is left alone."""
-    try:
-        aws.s3.get_bucket_policy(Bucket=aws.bucket)
-    except aws.s3.exceptions.ClientError as error:
-        if error_code(error) != "NoSuchBucketPolicy":
-            raise
-    else:
-        return False
-    aws.s3.put_bucket_policy(Bucket=aws.bucket, Policy=json.dumps(policies.bucket_policy(aws.bucket)))
-    return True
-
-
-def _lifecycle(aws: Aws) -> bool:
-    """Puts ours where there is none; rules that someone else wrote are left alone."""
-    try:
-        aws.s3.get_bucket_lifecycle_configuration(Bucket=aws.bucket)
-    except aws.s3.exceptions.ClientError as error:
-        if error_code(error) != "NoSuchLifecycleConfiguration":
-            raise
-    else:
-        return False
-    aws.s3.put_bucket_lifecycle_configuration(
-        Bucket=aws.bucket,
-        LifecycleConfiguration=policies.bucket_lifecycle(),  # type: ignore[arg-type]
-    )
-    return True
-
-
-def _repository(aws: Aws) -> Outcome:
+def _make_repository(aws: Aws) -> None:
     """Tags are content hashes, so one that was pushed is never pushed again: IMMUTABLE."""
-    with aws_errors("make the repository"):
-        try:
-            aws.ecr.create_repository(repositoryName=aws.settings.repository, imageTagMutability="IMMUTABLE")
-        except aws.ecr.exceptions.RepositoryAlreadyExistsException:
-            return "there"
-    return "made"
+    with aws_errors("make the repository"), suppress(aws.ecr.exceptions.RepositoryAlreadyExistsException):
+        aws.ecr.create_repository(repositoryName=aws.settings.repository, imageTagMutability="IMMUTABLE")
 
 
-def _role(aws: Aws) -> Outcome:
+def _role(aws: Aws) -> Found:
     name = role_name(aws)
     wanted = policies.instance_policy(
         account=aws.account,
@@ -150,36 +80,61 @@ def _role(aws: Aws) -> Outcome:
         repository=aws.settings.repository,
         name=aws.settings.name,
     )
-    made = False
-    with aws_errors("make the instances' role"):
-        try:
-            aws.iam.get_role(RoleName=name)
-        except aws.iam.exceptions.NoSuchEntityException:
-            aws.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(policies.trust_policy()))
-            made = True
-        try:
-            if aws.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"] == wanted:
-                return "there"
-        except aws.iam.exceptions.NoSuchEntityException:
-            pass
-        aws.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(wanted))
-    return "made" if made else "completed"
+    exists, policy = role_exists(aws), None
+    with aws_errors("look at the instances' role"), suppress(aws.iam.exceptions.NoSuchEntityException):
+        policy = aws.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
+    make, allow = partial(_make_role, aws), partial(_put_role_policy, aws, json.dumps(wanted))
+    return Found(exists, [*([] if exists else [make]), *([] if policy == wanted else [allow])])
 
 
-def _instance_profile(aws: Aws) -> Outcome:
+def role_exists(aws: Aws) -> bool:
+    """Whether the instances' role is there."""
+    with aws_errors("look for the instances' role"):
+        try:
+            aws.iam.get_role(RoleName=role_name(aws))
+        except aws.iam.exceptions.NoSuchEntityException:
+            return False
+    return True
+
+
+def _make_role(aws: Aws) -> None:
+    trust = json.dumps(policies.trust_policy())
+    with aws_errors("make the instances' role"), suppress(aws.iam.exceptions.EntityAlreadyExistsException):
+        aws.iam.create_role(RoleName=role_name(aws), AssumeRolePolicyDocument=trust)
+
+
+def _put_role_policy(aws: Aws, policy: str) -> None:
+    with aws_errors("say what the instances may do"):
+        aws.iam.put_role_policy(RoleName=role_name(aws), PolicyName=role_name(aws), PolicyDocument=policy)
+
+
+def _instance_profile(aws: Aws) -> Found:
+    roles = profile_roles(aws)
+    if roles is None:
+        return Found(False, [partial(_make_profile, aws), partial(_put_role_into_profile, aws)])
+    return Found(True, [] if role_name(aws) in roles else [partial(_put_role_into_profile, aws)])
+
+
+def profile_roles(aws: Aws) -> list[str] | None:
+    """Names of the roles in the instance profile; None when there is no profile."""
+    with aws_errors("look for the instance profile"):
+        try:
+            profile = aws.iam.get_instance_profile(InstanceProfileName=role_name(aws))["InstanceProfile"]
+        except aws.iam.exceptions.NoSuchEntityException:
+            return None
+    return [role["RoleName"] for role in profile["Roles"]]
+
+
+def _make_profile(aws: Aws) -> None:
+    with aws_errors("make the instance profile"), suppress(aws.iam.exceptions.EntityAlreadyExistsException):
+        aws.iam.create_instance_profile(InstanceProfileName=role_name(aws))
+
+
+def _put_role_into_profile(aws: Aws) -> None:
     name = role_name(aws)
-    made = False
-    with aws_errors("make the instance profile"):
-        try:
-            profile = aws.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-        except aws.iam.exceptions.NoSuchEntityException:
-            profile = aws.iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-            made = True
-        if any(role["RoleName"] == name for role in profile["Roles"]):
-            return "there"
+    with aws_errors("put the role into the instance profile"):
         aws.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         aws.iam.get_waiter("instance_profile_exists").wait(InstanceProfileName=name)
-    return "made" if made else "completed"
 
 
 SPOT_ROLE = "AWSServiceRoleForEC2Spot"
@@ -187,7 +142,16 @@ SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html"""
 
 
-def _spot_role(aws: Aws) -> Outcome:
+def _spot_role(aws: Aws) -> Found:
+    with aws_errors("look for the spot service's role"):
+        try:
+            aws.iam.get_role(RoleName=SPOT_ROLE)
+        except aws.iam.exceptions.NoSuchEntityException:
+            return Found(False, [partial(_make_spot_role, aws)])
+    return Found(True)
+
+
+def _make_spot_role(aws: Aws) -> None:
     with aws_errors("make the spot service's role"):
         try:
             aws.iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com")
@@ -195,5 +159,3 @@ def _spot_role(aws: Aws) -> Outcome:
             # IAM answers InvalidInput, "… has been taken in this account"; nothing else about this call can be invalid.
             if error_code(error) not in ("InvalidInput", "EntityAlreadyExists"):
                 raise
-            return "there"
-    return "made"

@@ -56,13 +56,14 @@ def find(aws: Aws, types: Iterable[InstanceType], markets: Iterable[str]) -> lis
     Those that the profile may not look at are left out: EC2 will say so itself.
     """
     wanted = {found for kind in types for market in markets if (found := key(kind.family, market))}
-    limits = {one: vcpus for one in sorted(wanted) if (vcpus := _limit(aws, CODES[one][0])) is not None}
+    limits = {one: limit for one in sorted(wanted) if (limit := _limit(aws, CODES[one][0])) is not None}
     if not limits:
         return []
     running = _running(aws)
+    vcpus = _vcpus(aws, {one["InstanceType"] for one in running})
     return [
-        Quota(*CODES[market, families], families, market, vcpus, _used(running, market, families))
-        for (market, families), vcpus in limits.items()
+        Quota(*CODES[market, families], families, market, limit, _used(running, vcpus, market, families))
+        for (market, families), limit in limits.items()
     ]
 
 
@@ -98,10 +99,21 @@ def _running(aws: Aws) -> list[InstanceTypeDef]:
         return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
 
 
-def _used(running: list[InstanceTypeDef], market: str, families: str) -> int:
+def _vcpus(aws: Aws, types: set[str]) -> dict[str, int]:
+    """The vCPUs of types. A filter takes 200 values: more kinds of machines hardly run in one region."""
+    if not types:
+        return {}
+    pages = aws.ec2.get_paginator("describe_instance_types").paginate(
+        Filters=[{"Name": "instance-type", "Values": sorted(types)[:200]}]
+    )
+    with aws_errors("count what runs"):
+        return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for page in pages for one in page["InstanceTypes"]}
+
+
+def _used(running: list[InstanceTypeDef], vcpus: dict[str, int], market: str, families: str) -> int:
     """vCPUs in use of a market and families; quotas count every vCPU of what runs, whoever started it."""
     return sum(
-        instance.get("CpuOptions", {}).get("CoreCount", 0) * instance.get("CpuOptions", {}).get("ThreadsPerCore", 0)
+        vcpus.get(instance["InstanceType"], 0)
         for instance in running
         if ("spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand") == market
         and InstanceType(instance["InstanceType"], "", 0, 0).family in families.split()

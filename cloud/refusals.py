@@ -16,7 +16,12 @@ from .errors import CloudError
 from .offers import Offer, Refusal
 from .provision import SPOT_ROLE
 
-CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "Unsupported"}
+CAPACITY = {
+    *("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity"),
+    "InsufficientVolumeCapacity",
+}
+ZONE = {"Unsupported", "InsufficientFreeAddressesInSubnet"}
+"""Refusals that waiting does not mend, but another zone may."""
 QUOTA = {"MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded"}
 PRICE = "SpotMaxPriceTooLow"
 ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
@@ -52,40 +57,49 @@ def transient(error: BaseException) -> bool:
     )
 
 
-def read(error: Exception, offer: Offer, others: list[Offer], region: str) -> Refused | None:
+def read(aws: Aws, error: Exception, offer: Offer, others: list[Offer]) -> Refused | None:
     """What a refusal of an offer means; None when it is none that another offer could mend.
 
     others: what has not been asked for yet.
     """
     code = error_code(error)
-    message = str(getattr(error, "response", {}).get("Error", {}).get("Message", error)).strip()
+    message = f"{str(getattr(error, 'response', {}).get('Error', {}).get('Message', error)).strip()} ({code})"
     if code in CAPACITY:
-        fix = "later, or another --instance, --region or --fallback on-demand"
-        return Refused(Refusal(str(offer), f"{message} ({code})", fix), frozenset())
+        return Refused(Refusal(str(offer), f"no capacity ({code})", _capacity_fix(aws, offer)), frozenset())
+    if code in ZONE:
+        return Refused(Refusal(str(offer), message, "another --instance or --region"), frozenset())
     if code == PRICE:
-        fix = "a higher --max-price, or another --instance"
-        return Refused(Refusal(str(offer), f"{message} ({code})", fix), frozenset())
+        return Refused(Refusal(str(offer), message, "a higher --max-price, or another --instance"), frozenset())
     if code in QUOTA:
         shared = [other for other in others if _same_quota(other, offer) and other.type.vcpus >= offer.type.vcpus]
         what = f"{offer.type.name} {offer.market}"
-        return Refused(Refusal(what, f"{message} ({code})", _quota_fix(offer, region)), frozenset(shared))
+        return Refused(Refusal(what, message, _quota_fix(aws, offer)), frozenset(shared))
     if code == ROLE:
         fix = "once, by someone who may: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
         spot = frozenset(other for other in others if other.market == "spot")
-        return Refused(Refusal("spot", f"the account has no {SPOT_ROLE} ({code})", fix), spot)
+        return Refused(Refusal("spot machine", f"the account has no {SPOT_ROLE} ({code})", fix), spot)
     return None
+
+
+def _capacity_fix(aws: Aws, offer: Offer) -> str:
+    if offer.market == "spot" and not aws.settings.fallback:
+        return "later, or another --instance, --region or --fallback on-demand"
+    return "later, or another --instance or --region"
 
 
 def _same_quota(one: Offer, other: Offer) -> bool:
     return quotas.key(one.type.family, one.market) == quotas.key(other.type.family, other.market)
 
 
-def _quota_fix(offer: Offer, region: str) -> str:
+def _quota_fix(aws: Aws, offer: Offer) -> str:
+    """The command that asks for enough: for what is in use and this machine, and for more than there is now."""
     key = quotas.key(offer.type.family, offer.market)
     if key is None:
         return "ask for more under Service Quotas (EC2), or use a smaller --instance"
     code, name = quotas.CODES[key]
-    return f"ask for more of {name!r}: {quotas.increase(code, offer.type.vcpus, region)}"
+    found = quotas.of(quotas.find(aws, [offer.type], [offer.market]), offer.type, offer.market)
+    enough = offer.type.vcpus + (max(found.used, found.vcpus) if found else 0)
+    return f"ask for more of {name!r}: {quotas.increase(code, enough, aws.settings.region)}"
 
 
 def denied(aws: Aws, error: Exception, doing: str) -> CloudError | None:

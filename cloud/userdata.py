@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,21 +88,31 @@ def render(job: UserData) -> bytes:
 
     The same job always gives the same bytes. Raises CloudError when it is too large all the same.
     """
-    message = MESSAGE.format(script=script(job)).encode("ascii")
+    return packed(script(job))
+
+
+def packed(text: str) -> bytes:
+    """A bash script as user data. Raises CloudError when it is too large even when it is gzipped."""
+    message = MESSAGE.format(script=text).encode("ascii")
     if len(message) <= LIMIT:
         return message
-    packed = gzip.compress(message, mtime=0)
-    if len(packed) > LIMIT:
+    zipped = gzip.compress(message, mtime=0)
+    if len(zipped) > LIMIT:
         raise CloudError(
-            f"the instance's user data has {len(packed):,} bytes, and EC2 takes {LIMIT:,}",
+            f"the instance's user data has {len(zipped):,} bytes, and EC2 takes {LIMIT:,}",
             fix="shorten the setting solver.trainer or the config's name",
         )
-    return packed
+    return zipped
 
 
 def script(job: UserData) -> str:
     """The whole bash script."""
-    return "\n".join(["#!/bin/bash", *assignments(job), "", *map(_body, SCRIPTS)])
+    return joined(assignments(job), SCRIPTS)
+
+
+def joined(lines: Iterable[str], names: Iterable[str]) -> str:
+    """Assignments in front of files of userdata/, as one script."""
+    return "\n".join(["#!/bin/bash", *lines, "", *map(_body, names)])
 
 
 def assignments(job: UserData) -> Iterator[str]:
@@ -128,10 +138,15 @@ def assignments(job: UserData) -> Iterator[str]:
         "JOB_DISK_PRICE": job.disk_price,
     }
     for name, value in values.items():
-        yield f"{name}={_quoted(str(value))}"
+        yield assignment(name, value)
     yield f"JOB_TRAINER=({' '.join(map(_quoted, job.trainer))})"
     yield f"RECORD_PY={shlex.quote(_text('record.py'))}"
     yield f"SNAPSHOT_PY={shlex.quote(_text('snapshot.py'))}"
+
+
+def assignment(name: str, value: str | int) -> str:
+    """One line of bash."""
+    return f"{name}={_quoted(str(value))}"
 
 
 def _quoted(text: str) -> str:

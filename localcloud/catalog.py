@@ -100,6 +100,7 @@ def _disks(ami: Any) -> list[dict[str, Any]]:
         "VolumeType": "gp3",
         "DeleteOnTermination": True,
         "Encrypted": False,
+        **getattr(ami, "root_disk", {}),  # of an image of one's own
     }
     return [{"DeviceName": ami.root_device_name, "Ebs": ebs}]
 

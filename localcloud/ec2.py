@@ -22,10 +22,10 @@ from . import admission, authorization, catalog, describe, launch_checks, offeri
 from .admission import Wish
 from .idempotency import Mismatch
 from .instances import Cloud, LocalInstance
+from .machine_images import ImageBackend
 from .paging import BadToken, page
 from .refusal import Refused
 from .routes import routed
-from .spot import SpotBackend
 from .spot_options import SpotOptions, read_options
 
 MOST = 1000
@@ -41,7 +41,7 @@ def install(cloud: Cloud) -> None:
     ec2_backends.backend = Region
 
 
-class Region(SpotBackend):
+class Region(ImageBackend):
     @property
     def _url_module(self) -> Any:
         return routed(urls, LocalEC2Response)
@@ -183,6 +183,12 @@ class LocalEC2Response(EC2Response):
         self.error_on_dryrun()
         self.ec2_backend.reboot_instances(ids)
         return EmptyResult()
+
+    def deregister_image(self) -> ActionResult:
+        self.error_on_dryrun()
+        snapshots_too = bool(self._get_param("DeleteAssociatedSnapshots", False))
+        self.ec2_backend.deregister_image(self._get_param("ImageId"), delete_snapshots=snapshots_too)
+        return ActionResult({"Return": True})
 
     def get_console_output(self) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))

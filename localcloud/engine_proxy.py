@@ -160,6 +160,12 @@ class EngineProxy:
                     self._exchange(connection, request)
                 else:
                     self._pass_on(connection, request)
+            case "POST", "images", "create":
+                scope.pulls(request.parameter("fromImage"), request.parameter("tag"))
+                self._pass_on(connection, request)
+            case "GET", "images", *name, "json":
+                scope.image("/".join(name))
+                self._pass_on(connection, request)
             case _, "exec", id, *_:
                 scope.execution(id)
                 self._pass_on(connection, request)

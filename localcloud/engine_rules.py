@@ -30,12 +30,22 @@ class Scope:
     """One instance as the engine has it.
 
     network: the one its containers are put into. container: the one the instance is. volume: its /var/lib.
+    images: names of those it has of a registry, which this adds to.
     """
 
     def __init__(
-        self, engine: docker.DockerClient, *, cloud: str, instance_id: str, network: str, container: str, volume: str
+        self,
+        engine: docker.DockerClient,
+        *,
+        cloud: str,
+        instance_id: str,
+        network: str,
+        container: str,
+        volume: str,
+        images: set[str] | None = None,
     ) -> None:
         self._engine = engine
+        self._images = set() if images is None else images
         self._network = network
         self._container = container
         self._volume = volume
@@ -82,6 +92,16 @@ class Scope:
             self.container(self._engine.api.exec_inspect(id)["ContainerID"])
         except docker.errors.NotFound:
             raise Refused(404, f"No such exec instance: {id}") from None
+
+    def pulls(self, repository: str | None, tag: str | None) -> None:
+        """Take note of an image that the instance gets from a registry."""
+        self._images.add(f"{repository}:{tag}")
+
+    def image(self, name: str) -> None:
+        """Raises Refused for an image of a registry that the host has, and the instance has not pulled."""
+        host, slash, _ = name.partition("/")
+        if slash and ":" in host and name not in self._images:
+            raise Refused(404, f"No such image: {name}")
 
     def creation(self, asked: Json) -> Json:
         """The body of a container's creation as the host's engine gets it; Refused for what has no equal there."""

@@ -17,6 +17,7 @@ from .engine_rules import VAR_LIB, Scope
 from .errors import LocalCloudError
 from .labels import ADDRESS, INSTANCE, MACHINE, labels
 from .metadata import Metadata, host_name
+from .saved import Disk, fill, save
 from .unix_sockets import Door, forward_to
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ class Site:
 class Machine:
     """An instance from its first boot until it is removed. Not for two threads at once: its `lock` sees to that.
 
-    directory: for its sockets, which are mounted into it.
+    directory: for its sockets, which are mounted into it. disk: what it is made from.
     """
 
-    def __init__(self, site: Site, metadata: Metadata, directory: Path) -> None:
+    def __init__(self, site: Site, metadata: Metadata, directory: Path, disk: Disk) -> None:
         self.id = metadata.spec.instance_id
         self.metadata = metadata
         self.lock = threading.RLock()
@@ -63,6 +64,9 @@ class Machine:
         self.down = threading.Event()
         """Set when its container has ended."""
         self._site = site
+        self._disk = disk
+        self._pulled = set(disk.pulled)
+        """Names of the Docker images on its disk."""
         self._directory = directory
         self._name = f"{site.cloud}-{self.id}"
         self._volume = f"{self.id}-var-lib"
@@ -148,10 +152,14 @@ class Machine:
             return ""
         return printed.decode(errors="replace")
 
+    def save(self, archive: Path) -> Disk:
+        """Keep its disk, while it is stopped, for other machines."""
+        return save(self._container(), archive, frozenset(self._pulled))
+
     def _create_container(self, address: str | None) -> Container:
         site = self._site
-        return site.engine.containers.create(
-            site.ami,
+        container = site.engine.containers.create(
+            self._disk.image,
             name=self._name,
             hostname=host_name(self.metadata.spec.private_ip),
             labels={**labels(site.cloud, MACHINE, self.id), ADDRESS: address or ""},
@@ -164,6 +172,8 @@ class Machine:
             },
             ports={f"{SSH_PORT}/tcp": (address, SSH_PORT)} if address else {},
         )
+        fill(container, self._disk)
+        return container
 
     def _open_doors(self) -> None:
         site, directory = self._site, self._directory
@@ -174,6 +184,7 @@ class Machine:
             network=site.network,
             container=self._name,
             volume=self._volume,
+            images=self._pulled,
         )
         for door in (
             EngineProxy(directory / "docker.sock", scope),

@@ -72,6 +72,7 @@ class Machines:
 
         from .addresses import Addresses
         from .machine import Site
+        from .saved import Disk
 
         self._engine = docker.from_env()
         self._state = state
@@ -80,6 +81,9 @@ class Machines:
         self._tags = tags
         self._on_halt = on_halt
         self._site = Site(self._engine, cloud, f"{cloud}-containers", ami, endpoint, Addresses(self._engine))
+        self._ami = Disk(ami)
+        self._disks: dict[str, Disk] = {}
+        """By image id; every other image is `ami`."""
         self._machines: dict[str, Machine] = {}
         self._consoles: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -97,7 +101,8 @@ class Machines:
 
         self._make_network()
         metadata = Metadata(spec, self._credentials, self._tags)
-        machine = Machine(self._site, metadata, self._state / spec.instance_id)
+        disk = self._disks.get(spec.image_id, self._ami)
+        machine = Machine(self._site, metadata, self._state / spec.instance_id, disk)
         self._machines[spec.instance_id] = machine
         with machine.lock:
             try:
@@ -131,6 +136,19 @@ class Machines:
             with machine.lock:
                 self._remove(machine)
 
+    def save(self, instance_id: str, image_id: str) -> None:
+        """Keep the disk of a stopped machine: those of that image boot from it."""
+        machine = self._machine(instance_id)
+        with machine.lock:
+            self._disks[image_id] = machine.save(self._state / f"{image_id}.tar")
+
+    def discard(self, image_id: str) -> None:
+        """Remove a kept disk, if there is one."""
+        from .saved import forget
+
+        if disk := self._disks.pop(image_id, None):
+            forget(self._engine, disk)
+
     def console(self, instance_id: str) -> str:
         """The end of what a machine has printed on its console, also when it is gone."""
         machine = self._machines.get(instance_id)
@@ -157,6 +175,8 @@ class Machines:
             volume.remove()
         for network in self._engine.networks.list(filters=mine):
             network.remove()
+        for image in self._engine.images.list(filters=mine):
+            self._engine.images.remove(str(image.id), force=True)
         shutil.rmtree(self._state, ignore_errors=True)
         self._engine.close()
 

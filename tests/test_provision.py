@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
+from moto.iam.models import SERVICE_NAME_CONVERSION
 
 from cloud import firewall, keypair, policies, provision
 from cloud.aws import Aws
@@ -12,8 +14,25 @@ from cloud.config import Settings
 from cloud.errors import CloudError
 
 
+@pytest.fixture(autouse=True)
+def as_iam_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The spot service's role, which moto would call AWSServiceRoleForspot."""
+    monkeypatch.setitem(SERVICE_NAME_CONVERSION, "spot", "EC2Spot")
+
+
 def outcomes(aws: Aws) -> dict[str, str]:
     return {piece.kind: piece.outcome for piece in provision.converge(aws)}
+
+
+def previewed(aws: Aws) -> dict[str, str]:
+    """What a dry run says, of an account of which it asks questions only."""
+    asked: list[str] = []
+    fresh = Aws(aws.settings)
+    fresh.session.events.register("before-call.*.*", lambda model, **_: asked.append(model.name))
+    said: dict[str, str] = {piece.kind: piece.outcome for piece in provision.converge(fresh, dry_run=True)}
+    assert "GetInstanceProfile" in asked
+    assert [name for name in asked if not name.startswith(("Describe", "Get", "Head"))] == []
+    return said
 
 
 KINDS = ["bucket", "repository", "key pair", "security group", "role", "instance profile", "spot role"]
@@ -34,6 +53,13 @@ def test_a_new_account_gets_every_piece(aws: Aws) -> None:
 def test_a_second_setup_changes_nothing(aws: Aws) -> None:
     outcomes(aws)
     assert outcomes(aws) == dict.fromkeys(KINDS, "there")
+
+
+def test_a_dry_run_makes_nothing(aws: Aws) -> None:
+    assert previewed(aws) == dict.fromkeys(KINDS, "would make")
+    assert not keypair.local_path(aws).exists()
+    assert outcomes(aws) == dict.fromkeys(KINDS, "made")
+    assert previewed(aws) == dict.fromkeys(KINDS, "there")
 
 
 def test_the_bucket_of_another_region_is_made_there(home: Path, aws: Aws) -> None:
@@ -61,6 +87,7 @@ BREAKAGES: dict[str, Callable[[Aws], object]] = {
 def test_what_an_earlier_run_left_half_made_is_completed(aws: Aws, kind: str) -> None:
     outcomes(aws)
     BREAKAGES[kind](aws)
+    assert previewed(aws) == {**dict.fromkeys(KINDS, "there"), kind: "would complete"}
     assert outcomes(aws) == {**dict.fromkeys(KINDS, "there"), kind: "completed"}
 
 
@@ -81,8 +108,6 @@ def test_a_policy_that_someone_else_put_on_the_bucket_stays(account: Aws) -> Non
 
 def test_a_bucket_of_another_account_is_refused(account: Aws) -> None:
     from unittest.mock import patch
-
-    from botocore.exceptions import ClientError
 
     # moto has one namespace per account; S3's real one is global and answers HeadBucket with a bare 403:
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
@@ -119,8 +144,12 @@ def test_a_key_pair_whose_private_key_is_lost_is_refused_with_the_fix(account: A
 def test_a_key_pair_of_someone_else_under_our_name_is_refused(account: Aws) -> None:
     account.ec2.delete_key_pair(KeyName="solver-cloud")
     account.ec2.create_key_pair(KeyName="solver-cloud", KeyType="ed25519")
-    with pytest.raises(CloudError, match="does not belong to the private key"):
-        outcomes(account)
+    account.s3.delete_bucket_policy(Bucket=account.bucket)
+    for dry_run in (True, False):
+        with pytest.raises(CloudError, match="does not belong to the private key"):
+            list(provision.converge(account, dry_run=dry_run))
+    with pytest.raises(ClientError, match="NoSuchBucketPolicy"):  # all is looked at before anything is made
+        account.s3.get_bucket_policy(Bucket=account.bucket)
 
 
 def rules(aws: Aws) -> set[str]:

@@ -12,8 +12,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 COMMANDS = (
-    *("attach", "costs", "demo", "download", "gc", "launch", "logs", "offers", "resume", "setup", "status"),
-    *("terminate", "test", "wait"),
+    *("attach", "bake", "costs", "demo", "download", "gc", "launch", "logs", "offers", "resume", "setup", "status"),
+    *("teardown", "terminate", "test", "wait"),
 )
 
 

@@ -101,6 +101,11 @@ def test_any_text_arrives_as_it_is(value: str) -> None:
     assert unpacked(userdata.render(job)).isascii()
 
 
+def test_money_arrives_in_micro_dollars() -> None:
+    job = replace(JOB, budget=2_500_000, price=357_000, disk_price=8_767)
+    assert assigned(job, "JOB_BUDGET", "JOB_PRICE", "JOB_DISK_PRICE") == ["2500000", "357000", "8767"]
+
+
 def test_the_programs_arrive_as_they_are() -> None:
     names = ("record.py", "snapshot.py")
     texts = [(PACKAGE / "userdata" / name).read_text() for name in names]

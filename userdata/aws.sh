@@ -41,7 +41,8 @@ keep() {
 
 find_spot_request() {
     [[ -n $INSTANCE && $MARKET != on-demand && -z $SPOT_REQUEST ]] || return 0
-    attempt "looking for the spot request" keep request describe SpotInstanceRequestId || return 1
+    attempt "looking for the spot request" keep request outlasting "$OUTAGE_TRIES" describe SpotInstanceRequestId ||
+        return 1
     SPOT_REQUEST=$(<"$WORK/request")
     [[ $SPOT_REQUEST == sir-* ]] || SPOT_REQUEST= # the CLI prints None for null
 }
@@ -55,7 +56,7 @@ describe() {
 # the launch taken, and ends itself without touching the job's record.
 own_launch() {
     local owner
-    step "asking who owns this launch" keep owner launch_owner
+    step "asking who owns this launch" keep owner outlasting "$OUTAGE_TRIES" launch_owner
     owner=$(<"$WORK/owner")
     if [[ -z $owner ]]; then
         echo "$INSTANCE" >"$WORK/owner"
@@ -93,12 +94,20 @@ wait_for_tags() {
 
 # put_record STATUS PHASE [--ended] [--bundle DIRECTORY]: what is known of the job now, as job.json.
 put_record() {
+    write_record "$@" && send_record
+}
+
+write_record() {
     local started=
     [[ ! -e $STATE/started ]] || started=$(<"$STATE/started")
+    print_attempts open >"$WORK/attempts"
     limited "$HASH_LIMIT" python3 -c "$RECORD_PY" --job "$INSTANCE" --status "$1" --phase "$2" \
         --reason "$REASON" --exit-code "$EXIT_CODE" --asked "$JOB_ASKED" --launched-at "$JOB_LAUNCHED_AT" \
-        --started-at "$started" "${@:3}" >"$WORK/job.json" &&
-        call s3 cp --only-show-errors --content-type application/json "$WORK/job.json" "$S3/job.json"
+        --started-at "$started" --attempts "$WORK/attempts" "${@:3}" >"$WORK/job.json"
+}
+
+send_record() {
+    call s3 cp --only-show-errors --content-type application/json "$WORK/job.json" "$S3/job.json"
 }
 
 # `attach` pins these, so that nobody can pose as the instance.

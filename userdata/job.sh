@@ -5,22 +5,26 @@
 main() {
     trap finish EXIT
     trap on_signal TERM INT HUP
+    recall_attempts
+    set_deadline
     arm_timer
     open_log
     detach
+    count
     identify
     need aws awscli-2 awscli awscli
     find_spot_request || fail "$FAILURE"
     own_launch
     step "publishing the ssh host keys" publish_host_keys
     enter starting installing "Key=solver:s3-path,Value=$S3/"
+    ! ask_price || take_price
     step "writing the record" put_record starting installing
-    ((EPOCHSECONDS < JOB_DEADLINE)) || fail "max hours reached"
+    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     need docker docker docker.io docker
     need tmux tmux tmux tmux
     disable_ecs_agent
     step "starting Docker" start_docker
-    if [[ -e $STATE/exit-code ]]; then # interrupted while uploading
+    if [[ -s $STATE/exit-code ]]; then # interrupted while uploading
         EXIT_CODE=$(<"$STATE/exit-code")
     else
         prepare_container
@@ -29,7 +33,7 @@ main() {
         done
     fi
     judge
-    upload_bundle
+    upload_all
 }
 
 await_stop() {
@@ -59,7 +63,7 @@ on_signal() {
         return 0
     fi
     trap '' TERM INT HUP
-    ((EPOCHSECONDS < JOB_DEADLINE)) || fail "max hours reached"
+    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     machine_is_stopping || fail "the job's script was told to stop"
     case $STATUS in
         interrupted) ;; # all is saved already
@@ -82,10 +86,12 @@ finish() {
     if [[ -z $OUTCOME ]]; then
         OUTCOME=failed REASON="the job's script ended unexpectedly"
     fi
-    log "ending: $OUTCOME"
     unwatch
+    rm -f "$BALLAST"
+    log "ending: $OUTCOME"
     case $OUTCOME in
         down)
+            end_attempt
             rm -rf "$WORK"
             exit 0
             ;;
@@ -95,13 +101,14 @@ finish() {
     wait_for_tags
     cancel_spot_request
     [[ $OUTCOME != failed || -z $INSTANCE ]] || stay_for_a_look
+    end_attempt
     power_off
 }
 
 # The instance of a failed job stays for a look, as long as was asked for, but not past the deadline.
 stay_for_a_look() {
     local until=$((EPOCHSECONDS + JOB_KEEP_SECONDS)) told=
-    ((until < JOB_DEADLINE)) || until=$JOB_DEADLINE
+    ((until < DEADLINE)) || until=$DEADLINE
     ((JOB_KEEP_SECONDS > 0 && until > EPOCHSECONDS)) || return 0
     trap 'told=yes' TERM INT HUP
     attempt "staying for a look" call ec2 create-tags --resources "$INSTANCE" \
@@ -117,7 +124,8 @@ record_failure() {
     fi
     stop_sync
     sync_everything ended
-    attempt "writing the record" put_record failed "$PHASE" --ended
+    attempt "writing the record" write_record failed "$PHASE" --ended &&
+        attempt "uploading the record" outlasting "$OUTAGE_TRIES" send_record
     enter failed "$PHASE"
 }
 

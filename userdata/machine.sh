@@ -2,9 +2,9 @@
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The machine: its shutdown timer, its log, the unit the job runs in, what must be installed, and its end.
 
-# The first act of every boot: whatever hangs later, the machine ends.
+# The first act of every boot, and again when the deadline changes: whatever hangs later, the machine ends.
 arm_timer() {
-    local seconds=$((JOB_DEADLINE + DEADLINE_GRACE - EPOCHSECONDS))
+    local seconds=$((DEADLINE + DEADLINE_GRACE - EPOCHSECONDS))
     ((seconds > DEADLINE_GRACE)) || seconds=$DEADLINE_GRACE
     limited 30 shutdown -h "+$(((seconds + 59) / 60))" || log "there is no shutdown timer: exit $?"
 }
@@ -16,7 +16,8 @@ open_log() {
     exec 3>&1
     exec >>"$BOOT_LOG" 2>&1 || log "there is no log file"
     tail --lines=0 --follow=name --pid=$$ "$BOOT_LOG" >&3 2>/dev/null &
-    log "boot: deadline $(date --date="@$JOB_DEADLINE" +%FT%TZ)"
+    log "boot"
+    deadline
 }
 
 # cloud-init's last stage lasts as long as this script, and on the ECS-optimized AMI Docker waits for the end of that
@@ -89,13 +90,13 @@ power_off() {
     trap - TERM INT HUP
     rm -rf "$WORK"
     if [[ -n $INSTANCE && $MARKET != on-demand ]]; then
-        terminate_self && pause "$POWER_OFF_PATIENCE"
+        outlasting "$OUTAGE_TRIES" terminate_self && pause "$POWER_OFF_PATIENCE"
         log "shutting down"
         limited 30 shutdown -h now
     else
         log "shutting down"
         limited 30 shutdown -h now && pause "$POWER_OFF_PATIENCE"
-        terminate_self
+        outlasting "$OUTAGE_TRIES" terminate_self
     fi
 }
 

@@ -35,6 +35,19 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def attempts(counted: Path) -> list[dict[str, Any]]:
+    """Each boot: when it began, the seconds that EC2 bills, and the dollars they cost, or None for an unknown price."""
+    lines = (line.split() for line in counted.read_text().splitlines())
+    return [
+        {
+            "started_at": iso(int(begun)),
+            "seconds": int(seconds),
+            "dollars": None if micro_dollars == "-" else int(micro_dollars) / 1_000_000,
+        }
+        for begun, seconds, micro_dollars, *_ in lines
+    ]
+
+
 def iso(seconds: int | None) -> str | None:
     """Seconds since 1970 as ISO 8601 in UTC."""
     if seconds is None:
@@ -55,6 +68,7 @@ def record(given: argparse.Namespace, now: int) -> dict[str, Any]:
         "started_at": iso(given.started_at),
         "ended_at": iso(now if given.ended else None),
         "asked": given.asked,
+        **({"attempts": attempts(given.attempts)} if given.attempts else {}),
         **({"bundle": bundle(given.bundle)} if given.bundle else {}),
     }
 
@@ -76,6 +90,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--launched-at", type=number, required=True, help="seconds since 1970")
     parser.add_argument("--started-at", type=number, help="seconds since 1970: when the trainer was first started")
     parser.add_argument("--ended", action="store_true", help="the job ends now")
+    parser.add_argument("--attempts", type=Path, help="file with what each boot has cost, as money.sh counts it")
     parser.add_argument("--bundle", type=Path, help="directory of the finished model")
     return parser.parse_args(arguments)
 

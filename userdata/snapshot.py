@@ -1,14 +1,16 @@
 """Brings a copy of the output directory up to date in which every file is one whole version.
 
-A file that is being written is left out this time, and keeps its earlier version in the copy. The time of a new version
-is that of its copying, because `aws s3 sync` takes a file of the same size for unchanged if it is older than what is in
-S3, and the trainer may have written it before the upload of the version before was over.
+A file that is being written, or that the disk has no room for twice, is left out this time, and keeps its earlier
+version in the copy. The time of a new version is that of its copying, because `aws s3 sync` takes a file of the same
+size for unchanged if it is older than what is in S3, and the trainer may have written it before the upload of the
+version before was over.
 Standard library of Python 3.9 only.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import json
 import os
@@ -33,15 +35,18 @@ QUIET_NS = 50_000_000
 """How long ago the last change must be: file times are as coarse as the kernel's tick, up to 10 ms."""
 
 
-def update(output: Path, copy: Path, index: Path, trainer: Trainer) -> list[str]:
-    """Bring `copy` up to date with `output`; returns the paths that were being written.
+BUSY, NO_ROOM = "being written, so next time", "no room for a copy"
+
+
+def update(output: Path, copy: Path, index: Path, trainer: Trainer) -> dict[str, str]:
+    """Bring `copy` up to date with `output`; returns the paths that were left out, with the reason.
 
     index: file that holds the versions which the copy has.
     """
     known: dict[str, Version] = json.loads(index.read_text()) if index.exists() else {}
     found = files(output)
     remove_others(copy, found)
-    busy = []
+    left_out = {}
     for path, source in found.items():
         target = copy / path
         try:
@@ -55,14 +60,20 @@ def update(output: Path, copy: Path, index: Path, trainer: Trainer) -> list[str]
             )
         except FileNotFoundError:  # removed or renamed meanwhile
             continue
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            left_out[path] = NO_ROOM
+            index.with_suffix(".partial").unlink(missing_ok=True)
+            continue
         if taken:
             known[path] = taken
         else:
-            busy.append(path)
+            left_out[path] = BUSY
     partial = index.with_suffix(".partial")
     partial.write_text(json.dumps({path: known[path] for path in found if path in known}))
     partial.replace(index)
-    return busy
+    return left_out
 
 
 def files(directory: Path) -> dict[str, Path]:
@@ -118,6 +129,9 @@ def whole_copy(source: Path, target: Path, partial: Path, *, quiet: bool) -> Ver
             try:
                 fcntl.ioctl(out.fileno(), FICLONE, data.fileno())
             except OSError:  # the filesystem cannot
+                # As much again has to stay free: the trainer is not to run out of room for the sake of its copy.
+                if shutil.disk_usage(partial.parent).free < 2 * before[0]:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
                 shutil.copyfileobj(data, out, 1 << 20)
         if not quiet and (open_for_writing(data) or version(os.fstat(data.fileno())) != before):
             return None
@@ -146,5 +160,7 @@ if __name__ == "__main__":
     parser.add_argument("trainer", choices=get_args(Trainer))
     given = parser.parse_args()
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes when somebody waits for the lease, and would end this process
-    for path in update(given.output, given.copy, given.index, given.trainer):
-        print(f"being written, so next time: {path}", file=sys.stderr)
+    left_out = update(given.output, given.copy, given.index, given.trainer)
+    for path, reason in left_out.items():
+        print(f"{reason}: {path}", file=sys.stderr)
+    sys.exit(NO_ROOM in left_out.values())

@@ -26,10 +26,18 @@ DOCKER_LIMIT=60           # one docker command that moves no data
 INSTALL_LIMIT=600         # one package
 PULL_LIMIT=1800           # one attempt at the image
 SYNC_LIMIT=1800           # one sync of what changed since the one before
+UPLOAD_LIMIT=86400        # the bundle
 HASH_LIMIT=1800           # sha256 of the bundle
 STOP_SECONDS=60           # for the trainer to write a checkpoint; a spot notice comes 120 s before the end
 INTERRUPTION_PATIENCE=600 # from a spot notice until EC2 has surely changed its mind
 POWER_OFF_PATIENCE=60     # from `shutdown` until EC2 is asked to end the instance
+
+# How often AWS is asked during an outage.
+OUTAGE_TRIES=5  # a minute of pauses
+RESULT_TRIES=20 # a quarter of an hour: for what would be lost with the disk
+
+BALLAST=$STATE/ballast
+BALLAST_BYTES=$((16 << 20)) # of the disk, free for the job's end if the trainer has filled the rest
 
 # What the job has come to.
 INSTANCE=       # instance id
@@ -48,6 +56,11 @@ WORK=$(mktemp --directory --tmpdir=/dev/shm solver.XXXXXX || mktemp --directory)
 
 log() {
     printf '%(%FT%TZ)T %s\n' -1 "$*"
+}
+
+# remember NAME: what it reads becomes the file NAME in STATE: whole or not at all, even if the disk is full or the power goes.
+remember() {
+    cat >"$STATE/$1.new" && sync "$STATE/$1.new" && mv "$STATE/$1.new" "$STATE/$1"
 }
 
 # limited SECONDS COMMAND...: SIGTERM after so long, SIGKILL ten seconds later.
@@ -74,6 +87,26 @@ retried() {
         ((try < times)) || return "$code"
         pause $((try * 5))
     done
+}
+
+# outlasting TIMES COMMAND...: the same while AWS cannot be reached or credentials have expired, but not up to the shutdown
+# timer. What has used up its time is not repeated.
+outlasting() {
+    local times=$1 try code
+    shift
+    for ((try = 1; ; try++)); do
+        "$@" && return 0
+        code=$?
+        ((try < times && code != 124 && code != 137 && $(time_left 61) > 60)) || return "$code"
+        pause $((try < 12 ? try * 5 : 60))
+    done
+}
+
+# time_left SECONDS: so many, but not more than until two minutes before the shutdown timer, and a minute at least.
+time_left() {
+    local left=$((DEADLINE + DEADLINE_GRACE - 120 - EPOCHSECONDS))
+    ((left < $1)) || left=$1
+    echo $((left > 60 ? left : 60))
 }
 
 # attempt WHAT COMMAND...: logs what is done and what it prints. If it fails, FAILURE is WHAT and its last line.

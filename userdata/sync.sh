@@ -10,8 +10,16 @@ sync_everything() {
     sync_logs
 }
 
+# A snapshot that lacks a file, for want of room, is worth uploading all the same.
 sync_output() {
-    take_snapshot "$1" && s3_sync "$SYNC_LIMIT" "$SNAPSHOT" output
+    local code=0 tries=1
+    [[ $1 != ended || ! -e $STATE/started ]] || tries=$RESULT_TRIES
+    take_snapshot "$1" || code=$?
+    outlasting "$tries" upload_output && return "$code"
+}
+
+upload_output() {
+    s3_sync "$(time_left "$SYNC_LIMIT")" "$SNAPSHOT" output
 }
 
 take_snapshot() {
@@ -30,8 +38,11 @@ in_group() {
 
 sync_logs() {
     if [[ -e $STATE/started ]]; then
-        in_group "$DOCKER_LIMIT" docker logs solver >"$STATE/trainer.log" 2>&1 &&
+        if in_group "$DOCKER_LIMIT" docker logs solver >"$STATE/trainer.log" 2>&1; then
             mv "$STATE/trainer.log" "$SOLVER_HOME/logs/trainer.log"
+        else
+            rm -f "$STATE/trainer.log"
+        fi
     fi
     attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
 }
@@ -53,12 +64,16 @@ stop_sync() {
 }
 
 # The finished model. Record and bundle are of one snapshot. It may take until shortly before the shutdown timer.
-upload_bundle() {
-    local limit=$((JOB_DEADLINE + DEADLINE_GRACE - EPOCHSECONDS - 120))
+upload_all() {
     enter uploading uploading
     step "finishing the bundle" take_snapshot ended
-    step "uploading the bundle" s3_sync "$((limit > 60 ? limit : 60))" "$SNAPSHOT" bundle
+    step "uploading the bundle" outlasting "$RESULT_TRIES" upload_bundle
     sync_logs
-    step "writing the record" put_record complete "done" --ended --bundle "$SNAPSHOT"
+    step "writing the record" write_record complete "done" --ended --bundle "$SNAPSHOT"
+    step "uploading the record" outlasting "$RESULT_TRIES" send_record
     OUTCOME=complete
+}
+
+upload_bundle() {
+    s3_sync "$(time_left "$UPLOAD_LIMIT")" "$SNAPSHOT" bundle
 }

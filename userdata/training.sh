@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The trainer: its container, its tmux session, and what happens while it runs.
 
-EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance
+EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance, price
 WATCHERS=() # pids of those who tell
 
 inspect() {
@@ -66,14 +66,15 @@ train() {
     enter running training
     attempt "writing the record" put_record running training
     watch
-    while ((EPOCHSECONDS < JOB_DEADLINE)); do
-        wake=$((due < JOB_DEADLINE ? due : JOB_DEADLINE))
+    while ((EPOCHSECONDS < DEADLINE)); do
+        wake=$((due < DEADLINE ? due : DEADLINE))
         event=due
         ((wake <= EPOCHSECONDS)) || read -r -t $((wake - EPOCHSECONDS)) -u "$EVENTS" event || event=due
         case $event in
             due) ((EPOCHSECONDS < due)) || { start_sync && due=$JOB_DEADLINE; } ;;
             rebalance) [[ -n $SYNC ]] || due=$EPOCHSECONDS ;;
             synced) SYNC='' due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) ;;
+            price) take_price ;;
             ended) look_at_end && return 0 ;;
             interruption)
                 enter running stopping
@@ -84,7 +85,7 @@ train() {
     done
     enter running stopping
     stop_trainer
-    fail "max hours reached"
+    fail "$DEADLINE_REASON"
 }
 
 # In a tmux session of the login user, so that `tmux attach` is all it takes to see it. It belongs to Docker, not to the
@@ -93,11 +94,12 @@ start_trainer() {
     local before until terminal=(limited 30 sudo -H -u "$JOB_LOGIN_USER" -- tmux)
     step "looking at the container" keep before inspect '{{.State.StartedAt}}'
     before=$(<"$WORK/before")
+    [[ -e $BALLAST ]] || { head -c "$BALLAST_BYTES" /dev/zero >"$BALLAST" || rm -f "$BALLAST"; } 2>/dev/null
     "${terminal[@]}" kill-session -t =solver 2>/dev/null # of a trainer before an interruption that did not come
     step "starting the tmux session" "${terminal[@]}" new-session -d -s solver -x 200 -y 50 \
         "exec sudo docker start --attach --interactive solver" \; \
         set-option -t solver window-size latest \; set-option -t solver status-right "$INSTANCE"
-    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" >"$STATE/started"
+    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
     # Docker tells nobody that a container starts, so look while its session lives. When that is gone, either the
     # trainer has started, or starting it once more says why not.
     until=$((EPOCHSECONDS + ${SOLVER_PATIENCE:-$DOCKER_LIMIT}))
@@ -117,6 +119,8 @@ watch() {
     WATCHERS+=($!)
     [[ $MARKET == spot ]] || return 0
     watch_spot &
+    WATCHERS+=($!)
+    watch_price &
     WATCHERS+=($!)
 }
 
@@ -141,6 +145,12 @@ watch_spot() {
     done
 }
 
+watch_price() {
+    while sleep "$PRICE_SECONDS"; do
+        ! ask_price || echo price >&"$EVENTS"
+    done
+}
+
 unwatch() {
     ((${#WATCHERS[@]} == 0)) || kill "${WATCHERS[@]}" 2>/dev/null
     WATCHERS=()
@@ -161,7 +171,8 @@ look_at_end() {
     ((EXIT_CODE <= 128)) || pause 5
     unwatch
     stop_sync
-    echo "$EXIT_CODE" >"$STATE/exit-code"
+    rm -f "$BALLAST"
+    echo "$EXIT_CODE" | remember exit-code
     log "the trainer has ended: exit code $EXIT_CODE"
 }
 
@@ -169,6 +180,7 @@ look_at_end() {
 stop_trainer() {
     unwatch
     stop_sync
+    rm -f "$BALLAST"
     attempt "stopping the trainer" limited $((STOP_SECONDS + 30)) docker stop -t "$STOP_SECONDS" solver
     EXIT_CODE=$(inspect '{{.State.ExitCode}}') || EXIT_CODE=
 }

@@ -61,6 +61,12 @@ class FakeMachines:
     def reboot(self, instance_id: str) -> None:
         self._note("reboot", instance_id)
 
+    def save(self, instance_id: str, image_id: str) -> None:
+        self._note("save", instance_id, image_id)
+
+    def discard(self, image_id: str) -> None:
+        self._note("discard", image_id)
+
     def console(self, instance_id: str) -> str:
         return f"console of {instance_id}\n"
 

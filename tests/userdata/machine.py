@@ -23,8 +23,8 @@ FAKED = (
     *("dnf", "apt-get", "yum"),
 )
 COREUTILS = (
-    *("bash", "cat", "chmod", "cp", "cut", "date", "env", "mkdir", "mkfifo", "mktemp", "mv", "rm"),
-    *("sha256sum", "tail", "timeout"),
+    *("bash", "cat", "chmod", "cp", "cut", "date", "env", "head", "mkdir", "mkfifo", "mktemp", "mv", "rm"),
+    *("sha256sum", "sync", "tail", "timeout"),
 )
 """All that the script may count on besides what is faked; env is for the fakes."""
 
@@ -65,7 +65,10 @@ class Machine:
         self.write("ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3 root@host\n")
         self.write("metadata/instance-id", JOB)
         self.write("metadata/instance-life-cycle", "spot")
+        self.write("metadata/instance-type", "c7i.4xlarge")
+        self.write("metadata/placement/availability-zone", "us-east-1a")
         self.write("spot-request", "sir-0bbbbbbb\n")
+        self.write("spot-price", "0.360000\n")
         self.write("trainer", COMPLETE)
         self.write(f"s3/{BUCKET}/configs/sha/fast_buckets.yaml", CONFIG.decode())
         self.job = job

@@ -74,6 +74,17 @@ def test_the_launchers_side_reads_what_the_instance_writes(tmp_path: Path) -> No
     )
 
 
+def test_each_boot_is_told_with_its_cost(tmp_path: Path) -> None:
+    lines = ("1795507200 75 7500 360000 ended", "1795507800 61 - 0 open")
+    (tmp_path / "attempts").write_text("".join(f"{line}\n" for line in lines))
+    text = record(attempts=str(tmp_path / "attempts"))
+    assert json.loads(text)["attempts"] == [
+        {"started_at": "2026-11-24T08:00:00Z", "seconds": 75, "dollars": 0.0075},
+        {"started_at": "2026-11-24T08:10:00Z", "seconds": 61, "dollars": None},
+    ]
+    assert Record.parse(text).job == "i-0aaaaaaa"
+
+
 def test_a_reason_is_kept_to_the_letter() -> None:
     reason = 'pulling image: "no such host": \\n ünï'
     assert Record.parse(record(status="failed", reason=reason)).reason == reason

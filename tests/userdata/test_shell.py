@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud import bake
 from cloud.config import PACKAGE
 from cloud.userdata import SCRIPTS
 
@@ -36,7 +37,7 @@ def test_shellcheck_finds_nothing_in_the_whole_either() -> None:
 
 
 def test_every_script_is_part_of_the_whole() -> None:
-    assert sorted(path.name for path in USERDATA.glob("*.sh")) == sorted(SCRIPTS)
+    assert {path.name for path in USERDATA.glob("*.sh")} == {*SCRIPTS, *bake.SCRIPTS}
 
 
 @pytest.mark.parametrize("path", sorted(USERDATA.iterdir()), ids=lambda path: path.name)
@@ -47,7 +48,7 @@ def test_cloud_init_can_carry_it(path: Path) -> None:
     assert not [line for line in text.splitlines() if line.startswith("--//")]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", sorted({*SCRIPTS, *bake.SCRIPTS}))
 def test_return_and_exit_name_their_status(name: str) -> None:
     """Without one, within a trap, they give the status from before the trap."""
     assert re.findall(r"^.*\b(?:return|exit)\s*(?:;.*)?$", (USERDATA / name).read_text(), re.MULTILINE) == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,10 +43,11 @@ class Disk:
         os.utime(file, ns=(time.time_ns() - 10**9, time.time_ns() - 10**9))
         return file
 
-    def snapshot(self, trainer: str = "running") -> str:
+    def snapshot(self, trainer: str = "running", *, exit_code: int = 0) -> str:
         """Bring the copy up to date; returns what is said about it."""
         arguments = map(str, (self.output, self.copy, self.index, trainer))
-        done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=True, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=False, capture_output=True, text=True)
+        assert done.returncode == exit_code, done.stderr
         return done.stderr
 
     @property
@@ -56,6 +59,16 @@ class Disk:
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 4 MB whose filesystem has no reflinks."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield Disk(tmp_path)
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_the_copy_follows_the_output(disk: Disk) -> None:
@@ -158,6 +171,29 @@ def test_at_the_very_end_no_room_on_the_disk_is_needed(disk: Disk) -> None:
     assert (disk.copy / "b").samefile(disk.output / "b")
     disk.snapshot("ended")
     assert disk.copied == {"a": "1", "b": "3"}
+
+
+@pytest.mark.parametrize("trainer", ["running", "stopped"])
+def test_the_copy_takes_no_room_that_the_trainer_may_need(small: Disk, trainer: str) -> None:
+    """Half of what is free stays free, and what is small is copied all the same."""
+    small.write("a", "1" * 1_500_000)
+    small.write("b", "2")
+    assert small.snapshot(trainer, exit_code=1) == "no room for a copy: a\n"
+    assert small.copied == {"b": "2"}
+    assert shutil.disk_usage(small.output).free > 2_000_000
+    small.write("a", "1" * 1_000_000)
+    small.snapshot(trainer)
+    assert small.copied == {"a": "1" * 1_000_000, "b": "2"}
+
+
+def test_without_room_for_a_copy_the_earlier_version_stays(small: Disk) -> None:
+    small.write("a", "1")
+    small.snapshot()
+    small.write("a", "2" * 3_000_000)
+    small.snapshot(exit_code=1)
+    assert small.copied == {"a": "1"}
+    small.snapshot("ended")
+    assert small.copied == {"a": "2" * 3_000_000}
 
 
 def test_a_link_counts_if_it_stays_inside(disk: Disk, tmp_path: Path) -> None:

@@ -1,0 +1,221 @@
+"""teardown: undo setup. All is looked at first; what was removed by a run that did not end is not there for the next.
+
+The security group goes first: EC2 refuses that while any instance has it, and `launch` without it asks for setup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from . import bucket, firewall, keypair, machine_images, provision
+from .aws import Aws, aws_errors
+from .errors import CloudError
+from .jobs import GONE
+from .leftovers import CANCELLABLE, CONTENT_HASH, images, pages
+from .policies import OURS
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import WaiterConfigTypeDef
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+PREFIXES = ("claims/", "configs/", "jobs/", "launches/")
+"""Of the keys in the bucket that are ours."""
+
+POLL: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}
+"""Seconds, and how often: an instance takes a minute or two to end."""
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """One thing that setup has made and that is still there."""
+
+    kind: str
+    name: str
+    holds: str
+    """What is lost with it; "" for nothing."""
+    steps: Sequence[Callable[[], object]]
+    """What removes each part of it, in the order in which they have to go."""
+    stays: str = ""
+    """Why it is to stay; "" if it is to go."""
+
+
+def look(aws: Aws, *, bucket_too: bool) -> list[Remainder]:
+    """What there is of setup's pieces, in the order in which they have to go.
+
+    bucket_too: whether the bucket is to go as well, with the output and the model of every job.
+    The spot service's role is the account's, and not among them.
+    Raises CloudError while a job lives.
+    """
+    _check_no_job_lives(aws)
+    first, baked = (_security_group(aws), _instance_profile(aws), _role(aws), _key_pair(aws)), _machine_images(aws)
+    return [one for one in (*first, *baked, _repository(aws), _bucket(aws, bucket_too=bucket_too)) if one]
+
+
+def remove(remainder: Remainder) -> None:
+    """Remove one of them. Raises CloudError when AWS refuses; a later look then finds the parts that are left."""
+    for step in remainder.steps:
+        step()
+
+
+def _check_no_job_lives(aws: Aws) -> None:
+    """Requests before instances: one that is fulfilled in between is seen twice rather than not at all."""
+    ours = [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}]
+    with aws_errors("look for jobs"):
+        requests = pages(aws.ec2, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=ours)
+        groups = pages(aws.ec2, "describe_instances", "Reservations", Filters=ours)
+    instances = [one for group in groups for one in group["Instances"] if one["State"]["Name"] not in GONE]
+    if instances:
+        named = ", ".join(f"{one['InstanceId']} ({one['State']['Name']})" for one in instances)
+        end = " && ".join(f"inv terminate {one['InstanceId']}" for one in instances)
+        raise CloudError(f"not while a job lives: {named}", fix=f"{end}, then the same again")
+    if baking := [one["InstanceId"] for one in machine_images.builders(aws)]:
+        fix = "wait for its end; if nobody bakes: aws ec2 terminate-instances --instance-ids " + " ".join(baking)
+        raise CloudError(f"not while a machine image is baked: {', '.join(baking)}", fix=fix)
+    if open_ := [one["SpotInstanceRequestId"] for one in requests if one["State"] in CANCELLABLE]:
+        fix = "`inv gc` ends them, then the same again"
+        raise CloudError(f"not while a spot request may start an instance: {', '.join(open_)}", fix=fix)
+
+
+def _security_group(aws: Aws) -> Remainder | None:
+    group = firewall.find(aws)
+    if group is None:
+        return None
+    steps = [partial(_await_last_instances, aws, group["GroupId"]), partial(_delete_group, aws, group["GroupId"])]
+    return Remainder("security group", aws.settings.name, "", steps)
+
+
+def _await_last_instances(aws: Aws, group: str) -> None:
+    """Until it is terminated, an instance has its security groups.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSecurityGroup.html
+    """
+    with aws_errors("wait for the last instances to end"):
+        having: list[dict[str, object]] = [
+            {"Name": "instance.group-id", "Values": [group]},
+            {"Name": "instance-state-name", "Values": ["shutting-down"]},
+        ]
+        found = pages(aws.ec2, "describe_instances", "Reservations", Filters=having)
+        if ids := [one["InstanceId"] for reservation in found for one in reservation["Instances"]]:
+            aws.ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=POLL)
+
+
+def _delete_group(aws: Aws, group: str) -> None:
+    with aws_errors("delete the security group"):
+        aws.ec2.delete_security_group(GroupId=group)
+
+
+def _instance_profile(aws: Aws) -> Remainder | None:
+    name, roles = provision.role_name(aws), provision.profile_roles(aws)
+    if roles is None:
+        return None
+    steps = [*(partial(_take_role_out, aws, name, role) for role in roles), partial(_delete_profile, aws, name)]
+    return Remainder("instance profile", name, "", steps)
+
+
+def _take_role_out(aws: Aws, profile: str, role: str) -> None:
+    with aws_errors("take the role out of the instance profile"):
+        aws.iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
+
+
+def _delete_profile(aws: Aws, name: str) -> None:
+    with aws_errors("delete the instance profile"):
+        aws.iam.delete_instance_profile(InstanceProfileName=name)
+
+
+def _role(aws: Aws) -> Remainder | None:
+    name = provision.role_name(aws)
+    if not provision.role_exists(aws):
+        return None
+    return Remainder("role", name, "", [partial(_delete_role_policy, aws, name), partial(_delete_role, aws, name)])
+
+
+def _delete_role_policy(aws: Aws, name: str) -> None:
+    with aws_errors("delete the role's policy"), suppress(aws.iam.exceptions.NoSuchEntityException):
+        aws.iam.delete_role_policy(RoleName=name, PolicyName=name)
+
+
+def _delete_role(aws: Aws, name: str) -> None:
+    """IAM refuses it to a role with policies that others have put on it, and says so."""
+    with aws_errors("delete the role"):
+        aws.iam.delete_role(RoleName=name)
+
+
+def _key_pair(aws: Aws) -> Remainder | None:
+    steps = keypair.remains(aws)
+    return Remainder("key pair", aws.settings.name, "the private key in SSM and here", steps) if steps else None
+
+
+def _machine_images(aws: Aws) -> list[Remainder]:
+    ids = [one["ImageId"] for one in machine_images.ours(aws)]
+    return [Remainder("machine image", id, "and its snapshot", [partial(machine_images.delete, aws, id)]) for id in ids]
+
+
+def _repository(aws: Aws) -> Remainder | None:
+    if not provision.repository_exists(aws):
+        return None
+    with aws_errors("list the images in the repository"):
+        pushed = images(aws)
+    tags = [tag for image in pushed for tag in image.get("imageTags", [])]
+    theirs = [tag for tag in tags if not CONTENT_HASH.fullmatch(tag)]
+    total = sum(image["imageSizeInBytes"] for image in pushed)
+    return Remainder(
+        "repository",
+        aws.settings.repository,
+        f"{_many(len(pushed), 'image')}, {total:,} bytes" if pushed else "",
+        [partial(_delete_repository, aws)],
+        f"`launch` did not push all of its images: {', '.join(theirs)}" if theirs else "",
+    )
+
+
+def _delete_repository(aws: Aws) -> None:
+    with aws_errors("delete the repository"):
+        aws.ecr.delete_repository(repositoryName=aws.settings.repository, force=True)
+
+
+def _bucket(aws: Aws, *, bucket_too: bool) -> Remainder | None:
+    if not bucket.exists(aws):
+        return None
+    with aws_errors(f"list what is in the bucket {aws.bucket}"):
+        objects = pages(aws.s3, "list_object_versions", "Versions", Bucket=aws.bucket)
+    total = sum(one["Size"] for one in objects)
+    jobs = {one["Key"].split("/")[1] for one in objects if one["Key"].startswith("jobs/")}
+    theirs = sorted(one["Key"] for one in objects if not one["Key"].startswith(PREFIXES))
+    stays = f"there is more in it than jobs: {theirs[0]}" if theirs else ""
+    return Remainder(
+        "bucket",
+        aws.bucket,
+        f"{_many(len(jobs), 'job')} with output and models, {total:,} bytes" if objects else "",
+        [partial(_empty, aws), partial(_delete_bucket, aws)],
+        stays if bucket_too else "--bucket-too removes it as well",
+    )
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _empty(aws: Aws) -> None:
+    """Versions, too, and what marks an object of a versioned bucket as deleted; a page has as many as one call takes.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    """
+    with aws_errors(f"empty the bucket {aws.bucket}"):
+        while listed := _first_page(aws):
+            answer = aws.s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": listed, "Quiet": True})
+            for failure in answer.get("Errors", []):
+                raise CloudError(f"cannot delete {failure.get('Key')}: {failure.get('Message')}")
+
+
+def _first_page(aws: Aws) -> list[ObjectIdentifierTypeDef]:
+    page = aws.s3.list_object_versions(Bucket=aws.bucket)
+    listed = (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+    return [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed]
+
+
+def _delete_bucket(aws: Aws) -> None:
+    with aws_errors(f"delete the bucket {aws.bucket}"):
+        aws.s3.delete_bucket(Bucket=aws.bucket)
