@@ -96,12 +96,12 @@ class Desk:
         return [one["InstanceId"] for one in self._instances(states)]
 
     def _instances(self, filters: Any) -> list[Any]:
-        ours = {"Name": "tag:solver:cloud", "Values": [self.aws.settings.name]}
+        ours: Any = {"Name": "tag:solver:cloud", "Values": [self.aws.settings.name]}
         found = self.aws.ec2.describe_instances(Filters=[ours, *filters])["Reservations"]
         return [instance for group in found for instance in group["Instances"]]
 
     def open_requests(self) -> list[str]:
-        ours = {"Name": "tag:solver:cloud", "Values": [self.aws.settings.name]}
+        ours: Any = {"Name": "tag:solver:cloud", "Values": [self.aws.settings.name]}
         found = self.aws.ec2.describe_spot_instance_requests(Filters=[ours])["SpotInstanceRequests"]
         return [one["SpotInstanceRequestId"] for one in found if one["State"] in ("open", "active")]
 

@@ -236,7 +236,7 @@ def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(ready: Aws, monkeypatc
     with pytest.raises(CloudError, match=r"interrupted; i-.* was terminated; nothing is left running") as error:
         launch.run(ready, found(ready), claims.claim(ready, "claims/1.json"), print)
     assert error.value.code == 130
-    ours = [{"Name": "tag:solver:cloud", "Values": [ready.settings.name]}]
+    ours: Any = [{"Name": "tag:solver:cloud", "Values": [ready.settings.name]}]
     (instance,) = ready.ec2.describe_instances(Filters=ours)["Reservations"][0]["Instances"]
     assert instance["State"]["Name"] in ("shutting-down", "terminated")
 
