@@ -33,9 +33,7 @@ def so_far(job: Job, now: datetime | None = None) -> Cost:
     now = now or datetime.now(UTC)
     lived = (job.ended_at or now) - job.launched_at
     disk = None if job.disk_price is None else job.disk_price * _hours(lived)
-    runs = attempts(job, now)
-    # Of a job that has ended without a word of when its machine ran, the cost is not known; it was not nothing.
-    return Cost(_sum(one.dollars for one in runs) if runs else None, disk, job.spent_before)
+    return Cost(_sum(one.dollars for one in attempts(job, now)), disk, job.spent_before)
 
 
 def attempts(job: Job, now: datetime) -> list[Attempt]:

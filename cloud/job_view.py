@@ -42,6 +42,7 @@ def job_facts(job: Job, details: Details) -> dict[str, str]:
         "cost": _cost(job),
         "attempts": _attempts(job),
         "launched": f"{job.launched_at:%Y-%m-%d %H:%M:%S} UTC",
+        "boot": _boot(job),
         "resumes": job.resumes,
         "config": job.config,
         "image": job.image,
@@ -75,6 +76,11 @@ def _attempts(job: Job) -> str:
     if len(runs) < 2:
         return ""
     return ", ".join(f"{duration(timedelta(seconds=run.seconds))} ({dollars(run.dollars)})" for run in runs)
+
+
+def _boot(job: Job) -> str:
+    """How long after the launch the first boot had come how far."""
+    return ", ".join(f"{moment} {duration(at - job.launched_at)}" for moment, at in job.timeline.items())
 
 
 def _kept(job: Job) -> str:

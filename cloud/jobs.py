@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -62,6 +62,8 @@ class Job:
     """The last start of its instance, while that runs."""
     attempts: tuple[records.Attempt, ...] = ()
     """The times that its machine ran, as of the record's last change."""
+    timeline: dict[str, datetime] = field(default_factory=dict)
+    """When its first boot had come how far."""
     price: float | None = None
     """Dollars an hour of the machine, as known at launch."""
     disk_price: float | None = None
@@ -136,6 +138,7 @@ class Job:
             bundle=record.bundle if record else (),
             running_since=instance["LaunchTime"] if instance and state in RUNNING else None,
             attempts=record.attempts if record else (),
+            timeline=record.timeline if record else {},
             price=asked.get("price"),
             disk_price=asked.get("disk_price"),
             spent_before=asked.get("spent_before", 0.0),

@@ -55,6 +55,8 @@ class Record:
     """The job that goes on from this one's output."""
     bundle: tuple[File, ...] = field(default=())
     attempts: tuple[Attempt, ...] = field(default=())
+    timeline: dict[str, datetime] = field(default_factory=dict)
+    """When the first boot had come how far: script, pulled, training."""
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
@@ -76,6 +78,7 @@ class Record:
             reason=data.get("reason") or "",
             resumed_by=data.get("resumed_by") or "",
             bundle=tuple(File(file["path"], file["size"], file["sha256"]) for file in data.get("bundle", [])),
+            timeline={moment: datetime.fromisoformat(at) for moment, at in data.get("timeline", {}).items()},
             attempts=tuple(
                 Attempt(datetime.fromisoformat(one["started_at"]), one["seconds"], one["dollars"])
                 for one in data.get("attempts", [])

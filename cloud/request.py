@@ -137,6 +137,7 @@ def _userdata(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> userdata.User
         sync_seconds=aws.settings.sync_seconds,
         login_user=aws.settings.login_user,
         keep_seconds=int(60 * (aws.settings.keep_on_failure or 0)),
+        gpu=plan.machine.gpu,
         origin=plan.resumes.origin if plan.resumes else "",
         budget=_micro(plan.budget),
         price=_micro(offer.price),

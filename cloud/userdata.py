@@ -73,6 +73,8 @@ class UserData:
     login_user: str
     keep_seconds: int = 0
     """How long the instance of a failed job stays for a look."""
+    gpu: bool = False
+    """Whether the trainer gets the machine's GPUs."""
     origin: str = ""
     """The job whose output in S3 to go on from; "" to start afresh."""
     budget: int = 0
@@ -133,6 +135,7 @@ def assignments(job: UserData) -> Iterator[str]:
         "JOB_LOGIN_USER": job.login_user,
         "JOB_KEEP_SECONDS": job.keep_seconds,
         "JOB_ORIGIN": job.origin,
+        "JOB_GPU": "yes" if job.gpu else "",
         "JOB_BUDGET": job.budget,
         "JOB_PRICE": job.price,
         "JOB_DISK_PRICE": job.disk_price,

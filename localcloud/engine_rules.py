@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from .gpu import granted
 from .labels import INSTANCE, labels
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Scope:
     """One instance as the engine has it.
 
     network: the one its containers are put into. container: the one the instance is. volume: its /var/lib.
-    images: names of those it has of a registry, which this adds to.
+    images: names of those it has of a registry, which this adds to. gpus: whether it has some to grant.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Scope:
         container: str,
         volume: str,
         images: set[str] | None = None,
+        gpus: bool = False,
     ) -> None:
         self._engine = engine
+        self._gpus = gpus
         self._images = set() if images is None else images
         self._network = network
         self._container = container
@@ -124,6 +127,8 @@ class Scope:
         host["PortBindings"], host["PublishAllPorts"] = {}, False
         host["Binds"] = [self._bind(bind) for bind in host.get("Binds") or []]
         host["Mounts"] = [self._mount(mount) for mount in host.get("Mounts") or []]
+        if self._gpus:
+            asked = granted(asked, host)
         return {
             **asked,
             "HostConfig": host,

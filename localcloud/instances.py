@@ -14,6 +14,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.utils import filter_iam_instance_profiles
 
+from . import gpu
 from .machines import Machines, MachineSpec
 from .market import Market
 
@@ -110,6 +111,12 @@ def role_of_launch(backend: LifecycleBackend, arguments: dict[str, Any]) -> str 
     return profile.roles[0].name if profile.roles else None
 
 
+def _has_driver(backend: LifecycleBackend, image_id: str) -> bool:
+    """Whether a machine image is the GPU variant, or one of our own, which may be made of it."""
+    image = backend.amis.get(image_id)
+    return image is not None and ("-gpu-" in (image.name or "") or image.owner_id == backend.account_id)
+
+
 def machine_spec(backend: LifecycleBackend, instance: LocalInstance, role: str | None) -> MachineSpec:
     """What the machine of a new instance has to be."""
     key = backend.key_pairs.get(instance.key_name or "")
@@ -124,6 +131,7 @@ def machine_spec(backend: LifecycleBackend, instance: LocalInstance, role: str |
         public_key=key.public_key.strip() if key else None,
         key_name=instance.key_name,
         role=role,
+        gpus=gpu.of_type(instance.instance_type) if _has_driver(backend, instance.image_id) else (),
         lifecycle="spot" if instance.launch.rest.get("instance_market_options") == "spot" else "on-demand",
         metadata_tags=instance.metadata_options.instance_metadata_tags == "enabled",
     )

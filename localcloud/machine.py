@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import gpu
 from .addresses import Addresses
+from .containers import kill, remove
 from .engine_proxy import EngineProxy
 from .engine_rules import VAR_LIB, Scope
 from .errors import LocalCloudError
@@ -30,8 +32,6 @@ READY_SECONDS = 60
 GRACE_SECONDS = 30
 """What an instance has to shut down when it is stopped."""
 CONSOLE_LINES = 2000
-CONFLICT = 409
-"""The engine's answer when a container is not in a state for what is asked, or on its way there already."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,8 @@ class Machine:
             ports={f"{SSH_PORT}/tcp": (address, SSH_PORT)} if address else {},
         )
         fill(container, self._disk)
+        if gpus := self.metadata.spec.gpus:
+            gpu.install_driver(container, gpus)
         return container
 
     def _open_doors(self) -> None:
@@ -185,6 +187,7 @@ class Machine:
             container=self._name,
             volume=self._volume,
             images=self._pulled,
+            gpus=bool(self.metadata.spec.gpus),
         )
         for door in (
             EngineProxy(directory / "docker.sock", scope),
@@ -229,29 +232,3 @@ class Machine:
             all=True, sparse=True, filters={"label": f"{INSTANCE}={self.id}"}
         )
         return found
-
-
-def kill(container: Container) -> None:
-    """Kill a container; nothing happens to one that does not run."""
-    import docker.errors
-
-    try:
-        container.kill()
-    except docker.errors.NotFound:
-        pass
-    except docker.errors.APIError as error:
-        if error.status_code != CONFLICT:
-            raise
-
-
-def remove(container: Container) -> None:
-    """Kill and remove a container with its unnamed volumes; nothing happens to one that is gone or about to be."""
-    import docker.errors
-
-    try:
-        container.remove(force=True, v=True)
-    except docker.errors.NotFound:
-        pass
-    except docker.errors.APIError as error:
-        if error.status_code != CONFLICT:
-            raise

@@ -43,6 +43,8 @@ class MachineSpec:
     role: str | None
     """Name of the role in its instance profile."""
     lifecycle: Literal["spot", "on-demand"]
+    gpus: tuple[str, ...] = ()
+    """Names of its GPUs, if its machine image has a driver for them."""
     metadata_tags: bool = False
     """Whether its metadata service shows its tags."""
 
@@ -164,7 +166,7 @@ class Machines:
 
     def close(self) -> None:
         """End and remove everything of this cloud, also what an earlier process with the same `cloud` has left."""
-        from .machine import remove
+        from .containers import remove
 
         self._ends.close()
         with ThreadPoolExecutor(8) as pool:

@@ -80,6 +80,10 @@ def _throttling(name: str) -> Refusal:
             return Refusal(name, "503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded.")
         case "s3":
             return Refusal(name, "503 Slow Down", "SlowDown", "Please reduce your request rate.")
+        case (
+            "servicequotas"
+        ):  # https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
+            return Refusal(name, "400 Bad Request", "TooManyRequestsException", "Rate exceeded")
         case _:
             code = "ThrottlingException" if name in JSON_SERVICES else "Throttling"
             return Refusal(name, "400 Bad Request", code, "Rate exceeded")

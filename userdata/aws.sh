@@ -103,7 +103,7 @@ write_record() {
     print_attempts open >"$WORK/attempts"
     limited "$HASH_LIMIT" python3 -c "$RECORD_PY" --job "$INSTANCE" --status "$1" --phase "$2" \
         --reason "$REASON" --exit-code "$EXIT_CODE" --asked "$JOB_ASKED" --launched-at "$JOB_LAUNCHED_AT" \
-        --started-at "$started" --attempts "$WORK/attempts" "${@:3}" >"$WORK/job.json"
+        --started-at "$started" --attempts "$WORK/attempts" --timeline "$STATE/timeline" "${@:3}" >"$WORK/job.json"
 }
 
 send_record() {

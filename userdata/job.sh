@@ -10,6 +10,7 @@ main() {
     arm_timer
     open_log
     detach
+    mark script
     count
     identify
     need aws awscli-2 awscli awscli
@@ -20,6 +21,7 @@ main() {
     ! ask_price || take_price
     step "writing the record" put_record starting installing
     ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
+    [[ -z $JOB_GPU ]] || step "asking the GPU's driver" limited "$DOCKER_LIMIT" nvidia-smi --query-gpu=name --format=csv,noheader
     need docker docker docker.io docker
     need tmux tmux tmux tmux
     disable_ecs_agent
@@ -57,6 +59,7 @@ signal_name() {
 
 # The machine is told to stop: by EC2 for an interruption, by `terminate`, by the timer, or by somebody on it.
 on_signal() {
+    is_main || exit 143
     log "told to stop"
     if [[ -n $SAVING ]]; then
         TOLD=yes
@@ -79,9 +82,15 @@ go_down() {
     exit 0
 }
 
+# A subshell that is ended before it has forgotten the traps of its parent runs them.
+is_main() {
+    ((BASHPID == $$))
+}
+
 # Runs however the script ends.
 finish() {
     trap - EXIT
+    is_main || exit 143
     trap '' TERM INT HUP
     if [[ -z $OUTCOME ]]; then
         OUTCOME=failed REASON="the job's script ended unexpectedly"

@@ -35,6 +35,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def timeline(marks: Path) -> dict[str, str | None]:
+    """When the first boot had come how far, by moment; empty where nothing could be written down."""
+    lines = marks.read_text().splitlines() if marks.exists() else []
+    return {moment: iso(int(seconds)) for moment, seconds in (line.split() for line in lines)}
+
+
 def attempts(counted: Path) -> list[dict[str, Any]]:
     """Each boot: when it began, the seconds that EC2 bills, and the dollars they cost, or None for an unknown price."""
     lines = (line.split() for line in counted.read_text().splitlines())
@@ -68,6 +74,7 @@ def record(given: argparse.Namespace, now: int) -> dict[str, Any]:
         "started_at": iso(given.started_at),
         "ended_at": iso(now if given.ended else None),
         "asked": given.asked,
+        **({"timeline": timeline(given.timeline)} if given.timeline else {}),
         **({"attempts": attempts(given.attempts)} if given.attempts else {}),
         **({"bundle": bundle(given.bundle)} if given.bundle else {}),
     }
@@ -90,6 +97,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--launched-at", type=number, required=True, help="seconds since 1970")
     parser.add_argument("--started-at", type=number, help="seconds since 1970: when the trainer was first started")
     parser.add_argument("--ended", action="store_true", help="the job ends now")
+    parser.add_argument("--timeline", type=Path, help="file with what the first boot had done by when")
     parser.add_argument("--attempts", type=Path, help="file with what each boot has cost, as money.sh counts it")
     parser.add_argument("--bundle", type=Path, help="directory of the finished model")
     return parser.parse_args(arguments)

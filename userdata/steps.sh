@@ -145,6 +145,11 @@ last_words() {
     echo "${last:0:300}"
 }
 
+# mark MOMENT: when the first boot had come so far; the record's timeline.
+mark() {
+    [[ -e $STATE/timeline && $(<"$STATE/timeline") == *"$1 "* ]] || echo "$1 $EPOCHSECONDS" >>"$STATE/timeline"
+}
+
 # step WHAT COMMAND...: an attempt that the job cannot do without.
 step() {
     attempt "$@" || fail "$FAILURE"

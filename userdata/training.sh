@@ -17,6 +17,7 @@ prepare_container() {
     fi
     enter starting "pulling image"
     step "pulling image" pull_image
+    mark pulled
     enter starting "fetching config"
     step "fetching config" fetch_config
     if [[ -n $JOB_ORIGIN ]]; then
@@ -25,7 +26,7 @@ prepare_container() {
     fi
     # The terminal it gets is tmux's, which calls itself screen.
     step "creating the container" limited "$DOCKER_LIMIT" docker create --name solver --init --interactive --tty \
-        --env TERM=screen-256color --stop-timeout "$STOP_SECONDS" \
+        --env TERM=screen-256color --stop-timeout "$STOP_SECONDS" ${JOB_GPU:+--gpus all} \
         --volume "$SOLVER_HOME/config:/solver/config:ro" --volume "$OUTPUT:/solver/output" \
         "$JOB_IMAGE" "${JOB_TRAINER[@]}"
 }
@@ -100,6 +101,7 @@ start_trainer() {
         "exec sudo docker start --attach --interactive solver" \; \
         set-option -t solver window-size latest \; set-option -t solver status-right "$INSTANCE"
     [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
+    mark training
     # Docker tells nobody that a container starts, so look while its session lives. When that is gone, either the
     # trainer has started, or starting it once more says why not.
     until=$((EPOCHSECONDS + ${SOLVER_PATIENCE:-$DOCKER_LIMIT}))

@@ -85,7 +85,8 @@ def test_its_spot_request_is_closed(user: User, finished: dict[str, Any]) -> Non
     assert request["State"] in ("cancelled", "closed")
 
 
-def ec2(user: User) -> Any:
+def client(user: User, service: str) -> Any:
+    """A client of one service, with the profile of the local cloud."""
     import boto3
 
     values = dict(
@@ -93,9 +94,12 @@ def ec2(user: User) -> Any:
         for line in (user.home / ".aws" / "config").read_text().splitlines()
         if " = " in line
     )
-    return boto3.Session(values["aws_access_key_id"], values["aws_secret_access_key"], region_name="us-east-1").client(
-        "ec2", endpoint_url=values["endpoint_url"]
-    )
+    session = boto3.Session(values["aws_access_key_id"], values["aws_secret_access_key"], region_name="us-east-1")
+    return session.client(service, endpoint_url=values["endpoint_url"])  # type: ignore[call-overload]
+
+
+def ec2(user: User) -> Any:
+    return client(user, "ec2")
 
 
 def test_a_second_launch_builds_nothing_and_one_byte_builds_again(

@@ -31,6 +31,8 @@ THROTTLED = {
     "ec2": ("RequestLimitExceeded", 503),
     "ssm": ("ThrottlingException", 400),
     "ecr": ("ThrottlingException", 400),
+    "pricing": ("ThrottlingException", 400),
+    "service-quotas": ("TooManyRequestsException", 400),
     "s3": ("SlowDown", 503),
 }
 

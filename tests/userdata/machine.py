@@ -20,7 +20,7 @@ from cloud.userdata import UserData, script
 COMMANDS = Path(__file__).parent / "fakes"
 FAKED = (
     *("aws", "curl", "docker", "tmux", "sudo", "shutdown", "systemctl", "systemd-run", "python3", "sleep"),
-    *("dnf", "apt-get", "yum"),
+    *("dnf", "apt-get", "yum", "nvidia-smi"),
 )
 COREUTILS = (
     *("bash", "cat", "chmod", "cp", "cut", "date", "env", "head", "mkdir", "mkfifo", "mktemp", "mv", "rm"),

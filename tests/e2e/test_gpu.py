@@ -1,0 +1,35 @@
+"""GPU machines: the AMI with the driver, and an end at once where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .conftest import EXAMPLE, User
+from .test_story import client
+
+WITHOUT_DRIVER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+
+
+def launch(user: User, **settings: str) -> str:
+    someone = dataclasses.replace(user, environment={**user.environment, **settings})
+    return someone.run(
+        *("launch", "--instance", "p3.2xlarge", "--config", str(user.config("gpu.yaml")), "--output", "~/models/gpu"),
+        *("--source", str(EXAMPLE)),
+    ).stdout.strip()
+
+
+def test_a_gpu_machine_has_a_driver_and_trains(user: User) -> None:
+    job = launch(user)
+    user.run("wait", job)
+    found = user.status(job)
+    assert (found["status"], found["type"]) == ("complete", "p3.2xlarge")
+    bucket, key = found["s3_path"].removeprefix("s3://").split("/", 1)
+    log = client(user, "s3").get_object(Bucket=bucket, Key=f"{key}logs/boot.log")["Body"].read().decode()
+    assert "asking the GPU's driver\nNVIDIA V100\n" in log
+
+
+def test_a_machine_image_without_a_driver_ends_the_job_at_once(user: User) -> None:
+    job = launch(user, INVOKE_SOLVER_IMAGE_PARAMETER=WITHOUT_DRIVER)
+    said = user.run("wait", job, code=1).stderr
+    assert f"{job} failed: asking the GPU's driver: " in said
+    assert "nvidia-smi" in said
