@@ -120,10 +120,14 @@ def start_job(
     with cloud.errors.interruptible("no instance was started"):
         trainer_config = cloud.config.read_trainer_config(config)
         target = cloud.config.check_output(output)
+        regions = aws.regions
+        for there in regions[1:]:
+            cloud.machine.security_group(there)
     refused: list[cloud.offers.Refusal] = []
-    for there in aws.regions:
+    for there in regions:
+        elsewhere = [other for other in regions if other is not there]
         try:
-            return start_there(there, wanted, trainer_config, target, yes)
+            return start_there(there, elsewhere, wanted, trainer_config, target, yes)
         except cloud.offers.NoMachine as error:
             refused += error.refusals
     raise cloud.offers.NoMachine(refused)
@@ -131,15 +135,26 @@ def start_job(
 
 def start_there(
     aws: cloud.aws.Aws,
+    elsewhere: list[cloud.aws.Aws],
     wanted: cloud.instance_types.Wanted,
     config: cloud.config.TrainerConfig,
     output: str,
     yes: bool,
 ) -> str:
-    """One launch in one region. Everything is checked before anything is built."""
+    """One launch in one region. Everything is checked before anything is built.
+
+    elsewhere: the other regions that this launch may have begun in.
+    """
     with cloud.errors.interruptible("no instance was started"):
         with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
             plan = cloud.plan.look(aws, wanted, snapshot, config, output)
+            # With nothing on offer, it may be this very job that has used up the quota.
+            for place in elsewhere if plan.market.offers else [aws, *elsewhere]:
+                if job := cloud.claims.running(place, plan.claim_key):
+                    cloud.display.say(f"this very job runs already, in {place.settings.region}")
+                    return job
+            if not plan.market.offers:
+                raise cloud.offers.NoMachine(plan.market.refusals)
             agree(aws, plan, yes=yes)
             if plan.pushed:
                 cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
@@ -176,6 +191,8 @@ def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str
     target = cloud.config.check_output(output)
     with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
         plan = cloud.plan.look(aws, wanted, snapshot, trainer_config, target)
+    if not plan.market.offers:
+        raise cloud.offers.NoMachine(plan.market.refusals)
     for line in cloud.offer_view.preview(plan, bucket=aws.bucket):
         cloud.display.say(line)
     cloud.display.say(cloud.launch.dry_run(aws, plan))

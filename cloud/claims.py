@@ -69,6 +69,17 @@ def claim(aws: Aws, key: str, *, once: bool = False) -> Claim:
     return mine
 
 
+def running(aws: Aws, key: str) -> str:
+    """The instance of a launch that is claimed there and has not ended; "" if there is none."""
+    with aws_errors(f"read {key}"):
+        try:
+            data = json.loads(aws.s3.get_object(Bucket=aws.bucket, Key=key)["Body"].read())
+        except aws.s3.exceptions.NoSuchKey:
+            return ""
+    instance = started(aws, data["token"])
+    return instance["InstanceId"] if instance and not _over(instance) else ""
+
+
 def _put(aws: Aws, key: str, body: bytes, **condition: str) -> bool:
     """Write a claim on condition that nobody was faster; returns whether it was written."""
     with aws_errors("claim the launch"):

@@ -33,7 +33,9 @@ def so_far(job: Job, now: datetime | None = None) -> Cost:
     now = now or datetime.now(UTC)
     lived = (job.ended_at or now) - job.launched_at
     disk = None if job.disk_price is None else job.disk_price * _hours(lived)
-    return Cost(_sum(one.dollars for one in attempts(job, now)), disk, job.spent_before)
+    runs = attempts(job, now)
+    ran_unseen = job.ended and not runs
+    return Cost(None if ran_unseen else _sum(one.dollars for one in runs), disk, job.spent_before)
 
 
 def attempts(job: Job, now: datetime) -> list[Attempt]:

@@ -25,7 +25,7 @@ def agreed(question: str, *, otherwise: str) -> bool:
     otherwise: what to type instead, without a terminal.
     """
     if not sys.stdin.isatty():
-        raise UsageError("nobody is here to say yes", fix=f"without a terminal: {otherwise}")
+        raise UsageError(f"{question} nobody is here to say yes", fix=f"without a terminal: {otherwise}")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,20 +102,29 @@ class Limits:
     price: float | None = None
     """Dollars an hour."""
     cost: float | None = None
-    """Dollars for the job: then a price that is not known will not do."""
+    """Dollars for the job."""
+    of_needs: bool = False
+    """Whether nobody has named the types: then only those with a known price are taken."""
 
 
 def look(aws: Aws, types: list[InstanceType], markets: tuple[str, ...]) -> Facts:
-    """Gather what AWS says of these types, for the markets `spot`, `on-demand` or both."""
+    """Gather what AWS says of these types, for the markets `spot`, `on-demand` or both; all of it at once."""
     names = [kind.name for kind in types]
-    return Facts(
-        region=aws.settings.region,
-        subnets={one["AvailabilityZone"]: one["SubnetId"] for one in _subnets(aws)},
-        sold=_sold(aws, names),
-        spot=prices.spot(aws, names) if "spot" in markets else {},
-        on_demand=prices.on_demand(aws, names) if "on-demand" in markets else {},
-        quotas=quotas.find(aws, types, markets),
-    )
+    _ = aws.ec2, aws.pricing, aws.service_quotas  # clients are made before the threads that use them
+    with ThreadPoolExecutor(5) as pool:
+        subnets = pool.submit(_subnets, aws)
+        sold = pool.submit(_sold, aws, names)
+        spot = pool.submit(prices.spot, aws, names) if "spot" in markets else None
+        full = pool.submit(prices.on_demand, aws, names) if "on-demand" in markets else None
+        limits = pool.submit(quotas.find, aws, types, markets)
+        return Facts(
+            region=aws.settings.region,
+            subnets={one["AvailabilityZone"]: one["SubnetId"] for one in subnets.result()},
+            sold=sold.result(),
+            spot=spot.result() if spot else {},
+            on_demand=full.result() if full else {},
+            quotas=limits.result(),
+        )
 
 
 def _subnets(aws: Aws) -> list[SubnetTypeDef]:
@@ -192,23 +202,31 @@ def _ruled_out(kind: InstanceType, market: str, here: list[Offer], facts: Facts,
         why = f"quota {quota.name!r} ({quota.code}): {quota.left} of {quota.vcpus} vCPUs left, it has {kind.vcpus}"
         return Refusal(what, why, "ask for more: " + quotas.increase(quota.code, quota.used + kind.vcpus, facts.region))
     known = [one.price for one in here if one.price is not None]
-    if limits.cost and not known:
-        return Refusal(what, "AWS does not tell its price, so --max-cost cannot be kept", "--max-hours instead")
+    if not known and (needed := _price_needed(market, limits)):
+        return Refusal(what, f"AWS does not tell its price, {needed[0]}", needed[1])
     if limits.price and known and min(known) > limits.price:
         why = f"from ${min(known):.4f} an hour, over --max-price {limits.price:g}"
         return Refusal(what, why, "a higher --max-price, or another --instance")
     return None
 
 
+def _price_needed(market: str, limits: Limits) -> tuple[str, str] | None:
+    """Why a machine without a known price is none, and what to do; None where it may be one."""
+    if limits.cost:
+        return "so --max-cost cannot be kept", "--max-hours instead"
+    if limits.price and market == "on-demand":  # of a spot request, EC2 itself keeps the highest price
+        return "so --max-price cannot be kept", "another --instance"
+    if limits.of_needs:
+        return "so it is not chosen unasked", "name it: --instance"
+    return None
+
+
 def _affordable(offer: Offer, limits: Limits) -> bool:
     if offer.price is None:
-        return not limits.cost
+        return not _price_needed(offer.market, limits)
     return not limits.price or offer.price <= limits.price
 
 
 def find(aws: Aws, types: list[InstanceType], markets: tuple[str, ...], limits: Limits) -> Market:
-    """The market for a launch. Raises CloudError when nothing is left to ask for."""
-    market = choose(types, markets, look(aws, types, markets), limits)
-    if not market.offers:
-        raise NoMachine(market.refusals)
-    return market
+    """The market for a launch; it has no offers when nothing is left to ask for."""
+    return choose(types, markets, look(aws, types, markets), limits)

@@ -14,7 +14,7 @@ from .claims import Claim, key_of
 from .config import Settings, TrainerConfig, trainer_arguments
 from .errors import CloudError, UsageError
 from .image import Snapshot
-from .instance_types import Wanted
+from .instance_types import Needs, Wanted
 from .machine import Machine
 from .offers import Market, Offer
 
@@ -44,6 +44,7 @@ class Plan:
     config_name: str
     config_sha256: str
     output: str
+    markets: tuple[str, ...]
     max_hours: float
     trainer: tuple[str, ...]
     asked: dict[str, Any]
@@ -62,10 +63,15 @@ class Plan:
 
     @property
     def claim_key(self) -> str:
-        """Where this launch is claimed: the same command has the same place, as long as its source is the same."""
-        asked = {key: value for key, value in self.asked.items() if key != "disk_price"}
-        kinds = {(offer.type.name, offer.market) for offer in self.market.offers}
-        return key_of({**asked, "offers": sorted(kinds)})
+        """Where this launch is claimed: the same command has the same place, as long as its source is the same.
+
+        It is the same in every region, and whatever of it the market has just now.
+        """
+        theirs = {key: value for key, value in self.asked.items() if key not in ("region", "config", "disk_price")}
+        tag = self.image.rpartition(":")[2]
+        return key_of(
+            {**theirs, "image": tag, "types": [kind.name for kind in self.machine.types], "markets": self.markets}
+        )
 
     def asked_of(self, offer: Offer) -> dict[str, Any]:
         """What was asked, with the machine that an offer is."""
@@ -92,7 +98,7 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
     """
     settings = aws.settings
     _ = aws.ec2, aws.ecr, aws.pricing  # clients are made before the threads that use them
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(8) as pool:
         naming = pool.submit(registry.repository_uri, aws, settings.repository)
         pricing = pool.submit(prices.disk, aws, prices.Disk.of(settings))
         bucket = pool.submit(lambda: aws.bucket)
@@ -101,7 +107,10 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, kind.platform)
         pushed = pool.submit(registry.tag_exists, aws, settings.repository, tag)
         market = offers.find(
-            aws, list(kind.types), settings.markets, offers.Limits(settings.max_price, settings.max_cost)
+            aws,
+            list(kind.types),
+            settings.markets,
+            offers.Limits(settings.max_price, settings.max_cost, isinstance(wanted, Needs)),
         )
         image = f"{naming.result()}:{tag}"
         return decide(
@@ -154,6 +163,7 @@ def decide(
         config_name=config.name,
         config_sha256=sha256,
         output=output,
+        markets=settings.markets,
         max_hours=settings.max_hours,
         trainer=tuple(
             trainer_arguments(settings.trainer, config=f"/solver/config/{config.name}", output="/solver/output")

@@ -182,10 +182,12 @@ def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
 
 def _counted_until(record: dict[str, Any], now: datetime) -> dict[str, Any]:
     """A record whose last attempt is counted until now, unless its machine was stopped: it was running till then."""
-    attempts = record.get("attempts") or []
-    if not attempts or record["status"] == "interrupted":
+    if record["status"] == "interrupted":
         return record
-    last, price = attempts[-1], record["asked"].get("price")
+    price = record["asked"].get("price")
+    begun = {"started_at": record["launched_at"], "seconds": 0, "dollars": None if price is None else 0.0}
+    attempts = record.get("attempts") or [begun]
+    last = attempts[-1]
     seconds = max(last["seconds"], int((now - datetime.fromisoformat(last["started_at"])).total_seconds()))
     more = (seconds - last["seconds"]) / 3600 * price if price is not None else None
     dollars = None if more is None or last["dollars"] is None else round(last["dollars"] + more, 6)

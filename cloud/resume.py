@@ -53,10 +53,14 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
     )
     found = machine.look(aws, types)
     _check_image(aws, job, found)
+    limits = offers.Limits(settings.max_price, settings.max_cost)
+    market = offers.find(aws, list(found.types), settings.markets, limits)
+    if not market.offers:
+        raise offers.NoMachine(market.refusals)
     return decide(
         settings,
         found,
-        offers.find(aws, list(found.types), settings.markets, offers.Limits(settings.max_price, settings.max_cost)),
+        market,
         job.image,
         _trainer_config(aws, job, record.asked),
         job.output,

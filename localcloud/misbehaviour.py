@@ -72,7 +72,8 @@ def throttled(_: Fault, __: Application, environ: Environ, start_response: Start
 def _throttling(name: str) -> Refusal:
     """EC2's code: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html, which does not say that
     it comes with 503; SDKs report so. S3: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; others:
-    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html and
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html,
+    https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html and
     https://repost.aws/knowledge-center/iam-sts-throttling-error
     """
     match name:
@@ -80,9 +81,7 @@ def _throttling(name: str) -> Refusal:
             return Refusal(name, "503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded.")
         case "s3":
             return Refusal(name, "503 Slow Down", "SlowDown", "Please reduce your request rate.")
-        case (
-            "servicequotas"
-        ):  # https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServiceQuotas.html
+        case "servicequotas":
             return Refusal(name, "400 Bad Request", "TooManyRequestsException", "Rate exceeded")
         case _:
             code = "ThrottlingException" if name in JSON_SERVICES else "Throttling"

@@ -126,5 +126,6 @@ def record(job: str, **changes: Any) -> dict[str, Any]:
             "image": "registry/solver-cloud:abc",
         },
         "bundle": [],
+        "attempts": [{"started_at": "2026-11-24T08:00:30Z", "seconds": 3570, "dollars": 0.25}],
         **changes,
     }

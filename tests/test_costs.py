@@ -144,7 +144,7 @@ def spent(store: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     jobs_of = {
         "i-00000001": noted((3600, 0.3), launched_at="2026-11-01T00:00:00Z", ended_at="2026-11-01T02:00:00Z"),
         "i-00000002": noted((60, 0.005), launched_at="2026-11-02T00:00:00Z", ended_at="2026-11-02T01:00:00Z"),
-        "i-00000003": {"launched_at": "2026-11-03T00:00:00Z", "ended_at": "2026-11-03T01:00:00Z"},
+        "i-00000003": {"attempts": [], "launched_at": "2026-11-03T00:00:00Z", "ended_at": "2026-11-03T01:00:00Z"},
     }
     jobs_of["i-00000002"]["asked"]["spent_before"] = 0.32
     for job, changes in jobs_of.items():
@@ -165,7 +165,7 @@ def test_the_table_has_each_job_and_the_sum_counts_nothing_twice(spent: Aws) -> 
         "job": "i-00000003",
         "launched_at": datetime(2026, 11, 3, tzinfo=UTC),
         "status": "complete",
-        "machine": 0,
+        "machine": None,
         "disk": None,
         "dollars": None,
     }

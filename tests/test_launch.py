@@ -286,7 +286,6 @@ def test_what_costs_more_than_was_allowed_is_not_asked_for() -> None:
     assert order(limits=Limits(price=0.35)) == [
         "c7i.4xlarge spot in us-east-1b",
         "m7i.4xlarge spot in us-east-1b",
-        "m7i.4xlarge on-demand in us-east-1b",
     ]
 
 

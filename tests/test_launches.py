@@ -139,13 +139,11 @@ def test_the_same_command_again_is_the_same_job_until_that_has_ended(
     assert shop.launch(BOTH) != first
 
 
-@pytest.mark.xfail(strict=True, reason="the market is looked at before the claim: what runs uses the quota up")
 def test_the_same_command_again_is_the_same_job_though_it_has_used_the_quota_up(shop: Shop) -> None:
     shop.sells(quotas={"spot": 16})
     assert shop.launch() == shop.launch()
 
 
-@pytest.mark.xfail(strict=True, reason="each region has claims of its own")
 def test_the_same_command_again_is_the_same_job_though_an_earlier_region_has_capacity_again(shop: Shop) -> None:
     shop.sells(spot_none={C7I: "abc"})
     first = shop.launch(region=REGIONS)
