@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from . import records
+from . import records, storage
 from .aws import Aws, aws_errors, error_code
 from .errors import CloudError
 from .jobs import GONE
@@ -55,8 +55,8 @@ def claim(aws: Aws, key: str, *, once: bool = False) -> Claim:
     if _put(aws, key, body, IfNoneMatch="*"):
         return mine
     with aws_errors(f"read {key}"):
-        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
-        data = json.loads(found["Body"].read())
+        body_there, version = storage.read(aws, key)
+        data = json.loads(body_there)
     launched_at = datetime.fromisoformat(data["launched_at"])
     recent = datetime.now(UTC) - launched_at < LASTS
     instance = started(aws, data["token"], patience=VISIBLE_SECONDS if recent else 0)
@@ -64,7 +64,7 @@ def claim(aws: Aws, key: str, *, once: bool = False) -> Claim:
         return Claim(data["token"], launched_at, instance["InstanceId"])
     if recent and not instance:
         return Claim(data["token"], launched_at)
-    if not _put(aws, key, body, IfMatch=found["ETag"]):
+    if not _put(aws, key, body, IfMatch=version):
         raise CloudError("somebody else starts this very job right now", fix="inv status latest")
     return mine
 
@@ -73,7 +73,7 @@ def running(aws: Aws, key: str) -> str:
     """The instance of a launch that is claimed there and has not ended; "" if there is none."""
     with aws_errors(f"read {key}"):
         try:
-            data = json.loads(aws.s3.get_object(Bucket=aws.bucket, Key=key)["Body"].read())
+            data = json.loads(storage.read(aws, key)[0])
         except aws.s3.exceptions.NoSuchKey:
             return ""
     instance = started(aws, data["token"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import machine_images, records
+from . import machine_images, records, storage
 from .aws import Aws, aws_errors, gone_is_fine
 from .config import Settings
 from .display import duration
@@ -140,7 +140,7 @@ def _instances(aws: Aws, filters: list[dict[str, Any]]) -> dict[str, InstanceTyp
 def _read_owner(aws: Aws, token: str) -> str | None:
     """The instance that has taken the launch with this token; None if none has."""
     try:
-        return aws.s3.get_object(Bucket=aws.bucket, Key=f"launches/{token}")["Body"].read().decode().strip()
+        return storage.read(aws, f"launches/{token}")[0].decode().strip()
     except aws.s3.exceptions.NoSuchKey:
         return None
 

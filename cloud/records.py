@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from . import cache
+from . import cache, storage
 from .aws import Aws, aws_errors, error_code
 
 FINAL = ("complete", "failed", "terminated")
@@ -109,7 +109,7 @@ def read(aws: Aws, job: str) -> Record | None:
 def _read(aws: Aws, job: str) -> bytes | None:
     with aws_errors(f"read the record of {job}"):
         try:
-            return aws.s3.get_object(Bucket=aws.bucket, Key=key(job))["Body"].read()
+            return storage.read(aws, key(job))[0]
         except aws.s3.exceptions.NoSuchKey:
             return None
 
@@ -204,12 +204,12 @@ def _change(aws: Aws, job: str, change: Callable[[dict[str, Any]], dict[str, Any
     with aws_errors(f"write the record of {job}"):
         while True:
             try:
-                found = aws.s3.get_object(Bucket=aws.bucket, Key=key(job))
-                record = json.loads(found["Body"].read())
+                found, version = storage.read(aws, key(job))
+                record = json.loads(found)
                 changed = change(record)
                 if changed != record:
                     body = json.dumps(changed, indent=1).encode()
-                    aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=found["ETag"])
+                    aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=version)
                 return
             except aws.s3.exceptions.NoSuchKey:
                 return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import claims, costs, instance_types, jobs, machine, offers, prices, records, registry
+from . import claims, costs, instance_types, jobs, machine, offers, prices, records, registry, storage
 from .aws import Aws, aws_errors
 from .claims import Claim
 from .config import TrainerConfig
@@ -98,7 +98,7 @@ def _trainer_config(aws: Aws, job: Job, asked: dict[str, Any]) -> TrainerConfig:
     """
     key = asked["config"].removeprefix(f"s3://{aws.bucket}/")
     with aws_errors(f"fetch the config of {job.id}"):
-        data = aws.s3.get_object(Bucket=aws.bucket, Key=key)["Body"].read()
+        data, _ = storage.read(aws, key)
     return TrainerConfig(Path(asked["config_name"]), data)
 
 

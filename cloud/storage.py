@@ -1,25 +1,53 @@
-"""S3: small reads, of a job's logs and host keys."""
+"""S3: small objects, and logs, read to their end although a body breaks off, which botocore does not mend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any, TypeVar
 
 from .aws import Aws, aws_errors, error_code
 
 CHUNK = 1 << 20
+ATTEMPTS = 8
+Result = TypeVar("Result")
+
+
+def read(aws: Aws, key: str, **options: str) -> tuple[bytes, str]:
+    """An object's content, whole, and its ETag.
+
+    options: of GetObject, in boto3's spelling. For use inside `aws_errors`: raises botocore's errors, NoSuchKey too.
+    """
+
+    def once() -> tuple[bytes, str]:
+        found = aws.s3.get_object(Bucket=aws.bucket, Key=key, **options)  # type: ignore[arg-type]
+        return found["Body"].read(), found["ETag"]
+
+    return _again(once)
+
+
+def _again(call: Callable[[], Result]) -> Result:
+    """Call until no body breaks off on the way, some times; before a body begins, botocore itself asks again."""
+    import tenacity
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+    return tenacity.retry(
+        retry=tenacity.retry_if_exception_type((IncompleteReadError, ReadTimeoutError, ResponseStreamingError)),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=20),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )(call)()
 
 
 def tail(aws: Aws, key: str, size: int = 4096) -> str:
     """The last bytes of an object as text; "" when there is no such object or it is empty."""
     with aws_errors(f"read {key}"):
         try:
-            body = aws.s3.get_object(Bucket=aws.bucket, Key=key, Range=f"bytes=-{size}")["Body"]
+            return read(aws, key, Range=f"bytes=-{size}")[0].decode(errors="replace")
         except aws.s3.exceptions.ClientError as error:
             if error_code(error) in ("NoSuchKey", "InvalidRange"):
                 return ""
             raise
-        return body.read().decode(errors="replace")
 
 
 def written_at(aws: Aws, key: str) -> datetime | None:
@@ -34,12 +62,22 @@ def written_at(aws: Aws, key: str) -> datetime | None:
 
 
 def stream(aws: Aws, key: str, write: Callable[[bytes], object]) -> bool:
-    """Hand an object's bytes to `write`; returns False when there is no such object."""
+    """Hand an object's bytes to `write`, each once; returns False when there is no such object."""
+    position, version = 0, ""
+
+    def rest() -> None:
+        nonlocal position, version
+        # If it has been written anew meanwhile, S3 refuses rather than mix the two.
+        options: dict[str, Any] = {"Range": f"bytes={position}-", "IfMatch": version} if position else {}
+        found = aws.s3.get_object(Bucket=aws.bucket, Key=key, **options)
+        version = found["ETag"]
+        for chunk in found["Body"].iter_chunks(CHUNK):
+            write(chunk)
+            position += len(chunk)
+
     with aws_errors(f"read {key}"):
         try:
-            body = aws.s3.get_object(Bucket=aws.bucket, Key=key)["Body"]
+            _again(rest)
         except aws.s3.exceptions.NoSuchKey:
             return False
-        for chunk in body.iter_chunks(CHUNK):
-            write(chunk)
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud import bundle_directory, download, transfer
+from cloud import bundle_directory, download, storage, transfer
 from cloud.aws import Aws
 from cloud.config import Settings
 from cloud.errors import CloudError
@@ -401,3 +401,16 @@ def test_what_a_killed_download_left_is_removed_by_the_next(aws: Aws, files: tup
     assert len(tree(run)) == 2  # the lock and the unfinished file
     fetch(aws, files, run)
     assert tree(run) == CONTENT
+
+
+@pytest.mark.parametrize("fault", [Fault("end", 10), Fault("reset", 3)])
+def test_small_objects_are_read_whole_although_their_bodies_break(aws: Aws, proxy: Proxy, fault: Fault) -> None:
+    """Records and logs, which `wait` and `status` read all the time."""
+    put(aws, "log", b"line\n" * 100)
+    proxy.faults.extend([fault, fault])
+    assert storage.tail(aws, f"{PREFIX}log", 50) == "line\n" * 10
+    proxy.faults.extend([fault, fault])
+    chunks: list[bytes] = []
+    assert storage.stream(aws, f"{PREFIX}log", chunks.append)
+    assert b"".join(chunks) == b"line\n" * 100
+    assert not proxy.faults

@@ -125,5 +125,5 @@ def test_every_reclaim_is_survived(
         by_hand = by_hand or trained_by_hand(found["image"], config(user), tmp_path / "by-hand")
         assert downloaded(user, job, tmp_path / job) == by_hand
         measured.lost += repeated_work(user.run("logs", job).stdout)
-    with capsys.disabled():
-        print(f"\n{count} reclaims, seed {SEED}: every model identical to that of an undisturbed run\n{measured}")
+        with capsys.disabled():  # after each job, so that a long run that is broken off has told something
+            print(f"\n{count} reclaims, seed {SEED}: every model identical to that of an undisturbed run\n{measured}")
