@@ -160,6 +160,7 @@ def start_there(
                 cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
             else:
                 cloud.registry.ensure_image(aws, snapshot, plan.image, plan.machine.platform, cloud.display.say)
+                cloud.plan.check_room(aws.settings, plan.machine, image_bytes=cloud.registry.size(aws, plan.image))
         claim = cloud.launch.prepare(aws, plan, config)
         if claim.instance:
             cloud.display.say(f"this very job runs already, since {claim.launched_at:%Y-%m-%d %H:%M} UTC")

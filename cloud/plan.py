@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ class Resumed:
     """The job whose output is the latest there is: `job`, or one before it in the chain."""
     spent: float | None
     """Dollars that it has cost so far, with those before it; None if that is not known."""
+    bytes: int = 0
+    """Size of that output."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,14 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
         baking = pool.submit(machine_images.ours, aws)
         kind = machine.look(aws, wanted)
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, kind.platform)
-        pushed = pool.submit(registry.tag_exists, aws, settings.repository, tag)
+        pushing = pool.submit(registry.pushed, aws, settings.repository, tag)
         market = offers.find(
             aws,
             list(kind.types),
             settings.markets,
             offers.Limits(settings.max_price, settings.max_cost, isinstance(wanted, Needs)),
         )
-        image = f"{naming.result()}:{tag}"
+        image, pushed = f"{naming.result()}:{tag}", pushing.result()
         return decide(
             settings,
             machine.with_image(kind, baking.result(), image),
@@ -122,7 +125,8 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
             output,
             bucket=bucket.result(),
             disk_price=pricing.result(),
-            pushed=pushed.result() is not None,
+            pushed=pushed is not None,
+            image_bytes=pushed.bytes if pushed else 0,
         )
 
 
@@ -137,22 +141,19 @@ def decide(
     bucket: str,
     disk_price: float | None = None,
     pushed: bool = True,
+    image_bytes: int = 0,
     resumes: Resumed | None = None,
 ) -> Plan:
     """Decide one launch. Pure.
 
-    image: repository URI with tag. disk_price: dollars an hour. pushed: whether ECR has the image. resumes: the job to
-    go on from.
+    image: repository URI with tag. disk_price: dollars an hour. pushed: whether ECR has the image. image_bytes: of
+    its compressed layers, if it has. resumes: the job to go on from.
     Raises UsageError for what does not fit into a tag or onto the disk, CloudError when there is no money left.
     """
     for what, value in (("config file's name", config.name), ("output directory", output)):
         if len(value) > TAG_VALUE_LIMIT:
             raise UsageError(f"the {what} has {len(value)} characters; a tag holds {TAG_VALUE_LIMIT}")
-    if settings.disk_gb < kind.root_gb:
-        raise UsageError(
-            f"solver.disk_gb is {settings.disk_gb}, but the machine image alone has {kind.root_gb} GB",
-            fix=f"set it to {kind.root_gb + 20} or more",
-        )
+    check_room(settings, kind, image_bytes=image_bytes, output_bytes=resumes.bytes if resumes else 0)
     sha256 = hashlib.sha256(config.data).hexdigest()
     key = f"configs/{sha256}/{config.name}"
     return Plan(
@@ -189,6 +190,21 @@ def decide(
         budget=_budget(settings.max_cost, disk_price, resumes),
         resumes=resumes,
     )
+
+
+def check_room(settings: Settings, kind: Machine, *, image_bytes: int, output_bytes: int = 0) -> None:
+    """Raises UsageError when the disk is too small for what is known to come onto it.
+
+    image_bytes: of the trainer's image, compressed; unpacked, layers of programs have two to three times that.
+    output_bytes: of the job to go on from; the sync keeps a copy of each file. What is still to come is not known.
+    """
+    least = kind.root_gb + math.ceil((3 * image_bytes + 2 * output_bytes) / 1e9)
+    if settings.disk_gb < least:
+        raise UsageError(
+            f"solver.disk_gb is {settings.disk_gb}, but the machine image ({kind.root_gb} GB), the trainer's and "
+            f"what there is of its output need {least} GB",
+            fix=f"set it to {least + 20} or more",
+        )
 
 
 def _budget(max_cost: float | None, disk_price: float | None, resumes: Resumed | None) -> float | None:

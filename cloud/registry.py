@@ -102,7 +102,21 @@ def repository_uri(aws: Aws, repository: str) -> str:
 
 
 def tag_exists(aws: Aws, repository: str, tag: str) -> str | None:
-    """The digest of the image with that tag, or None where ECR has none.
+    """The digest of the image with that tag, or None where ECR has none. Raises CloudError as `pushed` does."""
+    found = pushed(aws, repository, tag)
+    return found.digest if found else None
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """An image that ECR has: its digest, and the bytes of its compressed layers."""
+
+    digest: str
+    bytes: int
+
+
+def pushed(aws: Aws, repository: str, tag: str) -> Pushed | None:
+    """The image with that tag, or None where ECR has none.
 
     Raises CloudError for any other answer, such as that there is no such repository.
     """
@@ -115,7 +129,14 @@ def tag_exists(aws: Aws, repository: str, tag: str) -> str | None:
             if error_code(error) != "ImageNotFoundException":
                 raise
             return None
-    return found["imageDetails"][0]["imageDigest"]
+    details = found["imageDetails"][0]
+    return Pushed(details["imageDigest"], details.get("imageSizeInBytes", 0))
+
+
+def size(aws: Aws, name: str) -> int:
+    """The bytes of an image's compressed layers. name: repository URI and tag, which ECR has."""
+    found = pushed(aws, aws.settings.repository, name.rpartition(":")[2])
+    return found.bytes if found else 0
 
 
 def login(aws: Aws) -> dict[str, str]:

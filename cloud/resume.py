@@ -57,6 +57,7 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
     market = offers.find(aws, list(found.types), settings.markets, limits)
     if not market.offers:
         raise offers.NoMachine(market.refusals)
+    origin, size = _origin(aws, job)
     return decide(
         settings,
         found,
@@ -66,7 +67,7 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
         job.output,
         bucket=aws.bucket,
         disk_price=prices.disk(aws, prices.Disk.of(settings)),
-        resumes=Resumed(job.id, _origin(aws, job), costs.so_far(job).total),
+        resumes=Resumed(job.id, origin, costs.so_far(job).total, size),
     )
 
 
@@ -81,13 +82,14 @@ def _check_image(aws: Aws, job: Job, on: Machine) -> None:
         raise CloudError(f"the image of {job.id} is no longer in ECR", fix="`inv launch` builds a new one")
 
 
-def _origin(aws: Aws, job: Job) -> str:
-    """The job whose output to go on from: this one's, or that of the one before if this one wrote nothing."""
+def _origin(aws: Aws, job: Job) -> tuple[str, int]:
+    """The job whose output to go on from, and its bytes: this one's, or that of the one before if it wrote nothing."""
     while True:
+        pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket, Prefix=f"jobs/{job.id}/output/")
         with aws_errors(f"look at the output of {job.id}"):
-            found = aws.s3.list_objects_v2(Bucket=aws.bucket, Prefix=f"jobs/{job.id}/output/", MaxKeys=1)
-        if found["KeyCount"] or not job.resumes:
-            return job.id
+            sizes = [file["Size"] for page in pages for file in page.get("Contents", [])]
+        if sizes or not job.resumes:
+            return job.id, sum(sizes)
         job = jobs.find(aws, job.resumes)
 
 

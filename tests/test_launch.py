@@ -18,7 +18,7 @@ from cloud.errors import CloudError, UsageError
 from cloud.instance_types import InstanceType
 from cloud.machine import Machine
 from cloud.offers import Facts, Limits, Market, Offer, choose
-from cloud.plan import Plan, Resumed, decide
+from cloud.plan import Plan, Resumed, check_room, decide
 from cloud.quotas import Quota
 
 C7I = InstanceType("c7i.4xlarge", "x86_64", 16, 32.0)
@@ -164,6 +164,15 @@ def test_what_it_can_cost_is_the_hours_or_the_limit_whichever_is_less(aws: Aws) 
     assert plan(aws, max_hours=10.0).most(replace(OFFER, price=None)) is None
 
 
+def test_what_is_known_to_come_onto_the_disk_has_to_fit(aws: Aws) -> None:
+    resumed = Resumed("i-0aaaaaaa", "i-0aaaaaaa", 0.0, bytes=4_000_000_000)
+    assert plan(aws, resumes=resumed)
+    with pytest.raises(UsageError, match="need 38 GB"):
+        plan(aws, resumes=resumed, disk_gb=35)
+    with pytest.raises(UsageError, match="need 36 GB"):
+        check_room(aws.settings.with_(disk_gb=35), MACHINE, image_bytes=1_700_000_000)
+
+
 def test_a_resumed_job_has_what_is_left_of_its_money(aws: Aws) -> None:
     resumed = Resumed("i-0aaaaaaa", "i-0aaaaaaa", 1.25)
     assert plan(aws, resumes=resumed, max_cost=2.0).budget == 0.75
@@ -174,7 +183,9 @@ def test_a_resumed_job_has_what_is_left_of_its_money(aws: Aws) -> None:
 
 
 def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
-    with pytest.raises(UsageError, match=r"solver\.disk_gb is 20, but the machine image alone has 30 GB"):
+    with pytest.raises(
+        UsageError, match=r"solver\.disk_gb is 20, but .* need 30 GB\n  set it to 50"
+    ):
         plan(aws, disk_gb=20)
     with pytest.raises(UsageError, match="the output directory has 300 characters"):
         decide(aws.settings, MACHINE, Market((OFFER,)), IMAGE, CONFIG, "x" * 300, bucket="b")

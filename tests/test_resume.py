@@ -64,7 +64,7 @@ def test_the_plan_is_that_of_the_job_with_its_image_and_config(ready: Aws) -> No
         old.image,
         old.output,
     )
-    assert plan.resumes == Resumed(OLD, OLD, 0.255)
+    assert plan.resumes == Resumed(OLD, OLD, 0.255, 1)
     assert plan.asked["resumes"] == OLD
     assert plan.trainer == ("solve", "--config", "/solver/config/fast.yaml", "--output", "/solver/output")
     shown = request.shown(ready, plan)
@@ -135,7 +135,7 @@ def test_a_job_that_wrote_nothing_is_resumed_from_the_one_before(ready: Aws) -> 
     wrote(ready)
     new = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"resumes": OLD})
     plan = resume.plan(ready, new, ("c7i.4xlarge",))
-    assert plan.resumes == Resumed(new.id, OLD, 0.255)
+    assert plan.resumes == Resumed(new.id, OLD, 0.255, 1)
 
 
 @pytest.fixture
