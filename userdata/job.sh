@@ -16,12 +16,13 @@ main() {
     need aws awscli-2 awscli awscli
     find_spot_request || fail "$FAILURE"
     own_launch
+    [[ -z $JOB_GPU ]] || step "asking the GPU's driver" limited "$DOCKER_LIMIT" nvidia-smi --query-gpu=name --format=csv,noheader
+    begin_pull
     step "publishing the ssh host keys" publish_host_keys
     enter starting installing "Key=solver:s3-path,Value=$S3/"
     ! ask_price || take_price
     step "writing the record" put_record starting installing
     ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
-    [[ -z $JOB_GPU ]] || step "asking the GPU's driver" limited "$DOCKER_LIMIT" nvidia-smi --query-gpu=name --format=csv,noheader
     need docker docker docker.io docker
     need tmux tmux tmux tmux
     disable_ecs_agent
@@ -96,6 +97,7 @@ finish() {
         OUTCOME=failed REASON="the job's script ended unexpectedly"
     fi
     unwatch
+    [[ -z $PULL ]] || kill "$PULL" 2>/dev/null
     rm -f "$BALLAST"
     log "ending: $OUTCOME"
     case $OUTCOME in

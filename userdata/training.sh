@@ -4,6 +4,7 @@
 
 EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance, price
 WATCHERS=() # pids of those who tell
+PULL=       # pid of the early pull
 
 inspect() {
     limited "$DOCKER_LIMIT" docker container inspect --format "$1" solver
@@ -16,6 +17,7 @@ prepare_container() {
         return 0
     fi
     enter starting "pulling image"
+    await_pull
     step "pulling image" pull_image
     mark pulled
     enter starting "fetching config"
@@ -31,8 +33,27 @@ prepare_container() {
         "$JOB_IMAGE" "${JOB_TRAINER[@]}"
 }
 
+# The pull is what takes longest, so it begins as soon as the job is this instance's, and the rest of the boot goes on
+# meanwhile. It tries once; what comes of it, `pull_image` finds out.
+begin_pull() {
+    ((EPOCHSECONDS < DEADLINE)) || return 0
+    { command -v docker && start_docker && { has_image || log_in_and_pull; }; } >/dev/null 2>&1 &
+    PULL=$!
+}
+
+await_pull() {
+    while [[ -n $PULL ]] && kill -0 "$PULL" 2>/dev/null; do # a signal ends a `wait`, too
+        wait "$PULL"
+    done
+    PULL=
+}
+
+has_image() {
+    limited "$DOCKER_LIMIT" docker image inspect --format '{{.Id}}' "$JOB_IMAGE"
+}
+
 pull_image() {
-    limited "$DOCKER_LIMIT" docker image inspect --format '{{.Id}}' "$JOB_IMAGE" 2>/dev/null || retried 3 log_in_and_pull
+    has_image 2>/dev/null || retried 3 log_in_and_pull
 }
 
 log_in_and_pull() {

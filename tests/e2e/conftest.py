@@ -87,7 +87,7 @@ class User:
         found: dict[str, Any] = json.loads(self.run("status", job, "--json").stdout)
         return found
 
-    def until(self, job: str, holds: Callable[[dict[str, Any]], bool], *, timeout: float = 60) -> dict[str, Any]:
+    def until(self, job: str, holds: Callable[[dict[str, Any]], bool], *, timeout: float = 240) -> dict[str, Any]:
         """Look at a job until something holds of it; the test fails when it does not in time."""
         deadline = time.monotonic() + timeout
         while not holds(found := self.status(job)):

@@ -50,6 +50,10 @@ class Seen:
     def phase(self) -> str:
         return self.ec2.look()[2]
 
+    def synced(self) -> bool:
+        """Whether the first file is in S3."""
+        return bool(etag(self.s3, self.job, "output/00.bin"))
+
     def uploaded(self) -> int:
         """How many files of the bundle are in S3."""
         bundle = place(self.job, "bundle/")
@@ -78,10 +82,11 @@ def model() -> dict[str, str]:
     return {f"{file:02}.bin": digest(bytes([file]) * BYTES) for file in range(FILES)}
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 180
-    while not holds():
-        assert time.monotonic() < end
+def until(seen: Seen, holds: Callable[[Seen], bool]) -> None:
+    """Wait until something holds of a job; the test fails when it does not in time."""
+    end = time.monotonic() + 240
+    while not holds(seen):
+        assert time.monotonic() < end, f"still {seen.ec2.look()}"
         time.sleep(0.1)
 
 
@@ -108,9 +113,9 @@ def test_a_job_terminated_while_it_uploads_has_a_whole_model_or_none(
     comes, outcomes = MOMENTS[moment]
     job = jobs[moment]
     seen = Seen(Watched(ec2(user), job), s3(user), user.status(job))
-    until(lambda: bool(etag(seen.s3, seen.job, "output/00.bin")))
+    until(seen, Seen.synced)
     press_enter(user, user.status(job)["address"])
-    until(lambda: comes(seen))
+    until(seen, comes)
     twice_at_once(user, "terminate", job)
 
     found = user.until(job, gone)

@@ -62,7 +62,7 @@ class Watched:
 
     def until(self, holds: Callable[[str, str, str, Any], bool]) -> float:
         """When it was seen that something holds."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while not holds(*(seen := self.look())):
             assert time.monotonic() < end, f"{self.job}: still {seen}"
             time.sleep(0.05)

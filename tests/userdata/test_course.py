@@ -25,8 +25,6 @@ def test_the_timer_comes_first_and_the_end_in_its_order(machine: Machine) -> Non
         "aws s3 cp --only-show-errors WORK/owner",
         f"aws s3 cp --only-show-errors WORK/ssh-host-keys {S3}/ssh-host-keys",
         "python3 record starting",
-        "docker login --username AWS --password-stdin registry.test",
-        "docker pull",
         "docker create",
         "tmux new-session",
         "python3 record running training",
@@ -41,6 +39,27 @@ def test_the_timer_comes_first_and_the_end_in_its_order(machine: Machine) -> Non
     assert order == sorted(order)
     assert order[0] == 0
     assert order[-1] == len(machine.calls) - 1
+
+
+def test_the_pull_begins_when_the_job_is_the_instances_own_and_waits_for_nothing_else(machine: Machine) -> None:
+    machine.write("hang", "python3 record starting")
+    machine.start(SOLVER_PATIENCE="20")
+    machine.until_called("docker pull")
+    assert not machine.called("docker create")
+    machine.power_off()
+    machine.process.wait()
+    order = positions(
+        machine, "aws s3 cp --only-show-errors WORK/owner", "docker login --username AWS", "docker pull --quiet"
+    )
+    assert order == sorted(order)
+
+
+def test_an_early_pull_that_fails_is_tried_again(machine: Machine) -> None:
+    machine.write("fail-once", "docker pull *")
+    machine.boot()
+    assert len(machine.called("docker pull")) == 2
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
 
 
 def test_what_a_complete_job_leaves_in_s3(machine: Machine) -> None:
