@@ -183,9 +183,7 @@ def test_a_resumed_job_has_what_is_left_of_its_money(aws: Aws) -> None:
 
 
 def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
-    with pytest.raises(
-        UsageError, match=r"solver\.disk_gb is 20, but .* need 30 GB\n  set it to 50"
-    ):
+    with pytest.raises(UsageError, match=r"solver\.disk_gb is 20, but .* need 30 GB\n  set it to 50"):
         plan(aws, disk_gb=20)
     with pytest.raises(UsageError, match="the output directory has 300 characters"):
         decide(aws.settings, MACHINE, Market((OFFER,)), IMAGE, CONFIG, "x" * 300, bucket="b")
