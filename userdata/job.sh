@@ -10,6 +10,7 @@ main() {
     arm_timer
     open_log
     detach
+    mark_start
     mark script
     count
     identify

@@ -145,9 +145,16 @@ last_words() {
     echo "${last:0:300}"
 }
 
-# mark MOMENT: when the first boot had come so far; the record's timeline.
+# mark MOMENT [SECONDS]: when the first boot had come so far, now or then; the record's timeline.
 mark() {
-    [[ -e $STATE/timeline && $(<"$STATE/timeline") == *"$1 "* ]] || echo "$1 $EPOCHSECONDS" >>"$STATE/timeline"
+    [[ -e $STATE/timeline && $(<"$STATE/timeline") == *"$1 "* ]] || echo "$1 ${2:-$EPOCHSECONDS}" >>"$STATE/timeline"
+}
+
+# When the machine began to run, as its kernel has it; a container has its host's, which is older than the launch.
+mark_start() {
+    local up
+    read -r up _ </proc/uptime
+    ((EPOCHSECONDS - ${up%.*} < JOB_LAUNCHED_AT)) || mark running $((EPOCHSECONDS - ${up%.*}))
 }
 
 # step WHAT COMMAND...: an attempt that the job cannot do without.
