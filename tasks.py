@@ -153,8 +153,7 @@ def start_there(
                 if job := cloud.claims.running(place, plan.claim_key):
                     cloud.display.say(f"this very job runs already, in {place.settings.region}")
                     return job
-            if not plan.market.offers:
-                raise cloud.offers.NoMachine(plan.market.refusals)
+            plan.market.check()
             agree(aws, plan, yes=yes)
             if plan.pushed:
                 cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
@@ -171,8 +170,8 @@ def start_there(
 def agree(aws: cloud.aws.Aws, plan: cloud.plan.Plan, *, yes: bool) -> None:
     """Say what a launch costs, and ask if that can be more than the settings let pass."""
     cloud.display.say(cloud.offer_view.price_line(plan))
-    most = max((cost for offer in plan.market.offers if (cost := plan.most(offer)) is not None), default=0.0)
-    if most > aws.settings.ask_above and not yes:
+    most = plan.dearest
+    if most is not None and most > aws.settings.ask_above and not yes:
         question = f"it can cost {cloud.display.dollars(most)}, more than solver.ask_above; launch it?"
         if not cloud.display.agreed(question, otherwise="inv launch … --yes"):
             raise cloud.errors.CloudError("nothing was built or started")
@@ -192,8 +191,7 @@ def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str
     target = cloud.config.check_output(output)
     with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
         plan = cloud.plan.look(aws, wanted, snapshot, trainer_config, target)
-    if not plan.market.offers:
-        raise cloud.offers.NoMachine(plan.market.refusals)
+    plan.market.check()
     for line in cloud.offer_view.preview(plan, bucket=aws.bucket):
         cloud.display.say(line)
     cloud.display.say(cloud.launch.dry_run(aws, plan))

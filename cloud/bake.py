@@ -19,7 +19,7 @@ from .errors import CloudError, interruptible
 from .machine import Machine, variant
 from .machine_images import BUILDER
 from .policies import OURS
-from .tags import tags_of
+from .tags import specification, tags_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
@@ -93,7 +93,7 @@ def request(aws: Aws, machine: Machine, image: str, claim: Claim) -> dict[str, A
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
         "BlockDeviceMappings": [{"DeviceName": machine.root_device, "Ebs": disk}],
         "UserData": userdata.packed(script(aws, image, claim.launched_at + LASTS)),
-        "TagSpecifications": [_tagged("instance", tags), _tagged("volume", {OURS: name})],
+        "TagSpecifications": [specification("instance", tags), specification("volume", {OURS: name})],
         "InstanceInitiatedShutdownBehavior": "stop",
     }
 
@@ -108,10 +108,6 @@ def script(aws: Aws, image: str, deadline: datetime) -> str:
         "JOB_DEADLINE": int(deadline.timestamp()),
     }
     return userdata.joined((userdata.assignment(name, value) for name, value in values.items()), SCRIPTS)
-
-
-def _tagged(resource: str, tags: dict[str, str]) -> dict[str, Any]:
-    return {"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def _await_stop(aws: Aws, builder: str) -> None:
@@ -156,7 +152,7 @@ def _make_image(aws: Aws, machine: Machine, image: str, builder: str) -> str:
                 InstanceId=builder,
                 Name=name,
                 Description="solver-cloud: an ECS-optimized AMI with the trainer's image",
-                TagSpecifications=[_tagged("image", tags), _tagged("snapshot", tags)],  # type: ignore[list-item]
+                TagSpecifications=[specification("image", tags), specification("snapshot", tags)],  # type: ignore[list-item]
             )["ImageId"]
         except aws.ec2.exceptions.ClientError as error:
             if error_code(error) != "InvalidAMIName.Duplicate":  # another bake of this image was faster

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -14,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from . import cache
 from .errors import CloudError
 from .records import File
 
@@ -112,11 +112,7 @@ class BundleDirectory:
 
     def remember(self) -> None:
         """Write down what is verified. That it cannot be written costs the next download a reading, and no more."""
-        with suppress(OSError):
-            self._index.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._index.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(self._verified))
-            temporary.replace(self._index)
+        cache.keep(self._index, self._verified)
 
 
 @contextmanager
@@ -195,22 +191,16 @@ def _sha256(target: Path) -> str:
         return hashlib.file_digest(data, "sha256").hexdigest()
 
 
-def _index(root: Path) -> Path:
-    """Where what was verified in a directory is remembered: not in it, which has the model and nothing else.
-
-    https://specifications.freedesktop.org/basedir-spec/latest/
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
-    return Path(base).expanduser() / "solver-cloud" / "downloads" / f"{name}.json"
+def _index(root: Path) -> str:
+    """Under which name what was verified in a directory is kept: not in it, which has the model and nothing else."""
+    return f"downloads/{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}"
 
 
-def _read_index(index: Path) -> dict[str, tuple[Stamp, str]]:
+def _read_index(index: str) -> dict[str, tuple[Stamp, str]]:
     """What is remembered; nothing when it cannot be read, and then everything is verified again."""
     try:
-        found = json.loads(index.read_bytes())
-        return {path: (_as_stamp(stamp), str(sha256)) for path, (stamp, sha256) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return {path: (_as_stamp(stamp), str(sha256)) for path, (stamp, sha256) in cache.load(index).items()}
+    except (ValueError, TypeError):
         return {}
 
 

@@ -101,7 +101,8 @@ def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
     looked_up = {} if details is None else asdict(details)
     if details is not None:
         looked_up["latest_line"] = looked_up.pop("latest")
-    spent = {**asdict(costs.so_far(job)), "total": costs.so_far(job).total, "at_most": costs.at_most(job)}
+    cost = costs.so_far(job)
+    spent = {**asdict(cost), "total": cost.total, "at_most": costs.at_most(job)}
     return {**asdict(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
 
 

@@ -24,8 +24,8 @@ def price_line(plan: Plan) -> str:
     if most is None:
         return f"{text}, the price of its disk is unknown"
     text += f", at most {dollars(most)} for {plan.max_hours:g} h with its disk"
-    dearest = max(most, *(cost for other in plan.market.offers if (cost := plan.most(other)) is not None))
-    return text + (f"; {dollars(dearest)} with the dearest" if dearest > most else "")
+    dearest = plan.dearest
+    return text + (f"; {dollars(dearest)} with the dearest" if dearest is not None and dearest > most else "")
 
 
 def hourly(offer: Offer) -> str:

@@ -80,6 +80,11 @@ class Market:
     offers: tuple[Offer, ...]
     refusals: tuple[Refusal, ...] = ()
 
+    def check(self) -> None:
+        """Raises NoMachine when there is nothing to ask for."""
+        if not self.offers:
+            raise NoMachine(self.refusals)
+
 
 @dataclass(frozen=True)
 class Facts:

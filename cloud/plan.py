@@ -93,6 +93,11 @@ class Plan:
         hours = (offer.price + self.disk_price) * self.max_hours
         return hours if self.budget is None else min(self.budget, hours)
 
+    @property
+    def dearest(self) -> float | None:
+        """Dollars that the job costs at most whichever offer is granted; None if of none that is known."""
+        return max((cost for offer in self.market.offers if (cost := self.most(offer)) is not None), default=None)
+
 
 def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, output: str) -> Plan:
     """Gather the facts of a launch, as many at once as can be, and decide it. Nothing is made.

@@ -129,7 +129,8 @@ def read_all(aws: Aws, *, but: Collection[str] = ()) -> dict[str, Record]:
     if unknown := [id for id in ids if id not in kept and id not in but]:
         found |= _read_some(aws, unknown)
         final = {id: data for id, data in found.items() if data["status"] in FINAL}
-        cache.keep(name, {id: data for id, data in {**kept, **final}.items() if id in set(ids)})
+        there = set(ids)
+        cache.keep(name, {id: data for id, data in {**kept, **final}.items() if id in there})
     return {id: Record.of(data) for id, data in found.items()}
 
 

@@ -13,6 +13,7 @@ from .config import Settings
 from .offers import Offer
 from .plan import TAG_VALUE_LIMIT, Plan
 from .policies import OURS
+from .tags import specification
 
 REQUEST_GRACE = timedelta(hours=1)
 """How long a spot request outlives the job's deadline, so that the instance, not EC2, has the last word."""
@@ -34,7 +35,7 @@ def run_instances(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> dict[str,
         "solver:image": plan.image,
         **({"solver:resumes": plan.resumes.job} if plan.resumes else {}),
     }
-    spot = offer.market == "spot"
+    owner, spot = {OURS: settings.name}, offer.market == "spot"
     return {
         "ClientToken": client_token(claim, offer),
         "MinCount": 1,
@@ -49,9 +50,9 @@ def run_instances(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> dict[str,
         "BlockDeviceMappings": [{"DeviceName": machine.root_device, "Ebs": _disk(settings)}],
         "UserData": userdata.render(_userdata(aws, plan, offer, claim)),
         "TagSpecifications": [
-            _tagged("instance", tags),
-            _tagged("volume", {OURS: settings.name}),
-            *([_tagged("spot-instances-request", {OURS: settings.name, "solver:launch": claim.token})] if spot else []),
+            specification("instance", tags),
+            specification("volume", owner),
+            *([specification("spot-instances-request", {**owner, "solver:launch": claim.token})] if spot else []),
         ],
         # EC2 refuses `terminate` here (InvalidParameterCombination) for an instance that an interruption is to stop:
         # a spot instance ends by calling TerminateInstances on itself, and its shutdown only stops it.
@@ -86,10 +87,6 @@ def client_token(claim: Claim, offer: Offer) -> str:
     """
     asked = f"{claim.token} {offer.type.name} {offer.market} {offer.zone}"
     return hashlib.sha256(asked.encode()).hexdigest()
-
-
-def _tagged(resource: str, tags: dict[str, str]) -> dict[str, Any]:
-    return {"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def _disk(settings: Settings) -> dict[str, Any]:

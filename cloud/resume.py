@@ -55,8 +55,7 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
     _check_image(aws, job, found)
     limits = offers.Limits(settings.max_price, settings.max_cost)
     market = offers.find(aws, list(found.types), settings.markets, limits)
-    if not market.offers:
-        raise offers.NoMachine(market.refusals)
+    market.check()
     origin, size = _origin(aws, job)
     return decide(
         settings,

@@ -14,6 +14,14 @@ def tags_of(resource: Any) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in resource.get("Tags", [])}
 
 
+def specification(resource: str, tags: dict[str, str]) -> dict[str, Any]:
+    """The tags that a call of EC2 gives to what it makes, as one of its TagSpecifications.
+
+    resource: the kind of what is made: `instance`, `volume`, `spot-instances-request`, `image` or `snapshot`.
+    """
+    return {"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
 def is_ours(resource: Any, settings: Settings) -> bool:
     """Whether a resource of EC2 has our tag."""
     return tags_of(resource).get(OURS) == settings.name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud import bundle_directory, download, storage, transfer
+from cloud import bundle_directory, cache, download, storage, transfer
 from cloud.aws import Aws
 from cloud.config import Settings
 from cloud.errors import CloudError
@@ -157,7 +157,7 @@ def test_a_damaged_memory_costs_a_reading_and_no_more(
     aws: Aws, files: tuple[File, ...], run: Path, damage: str
 ) -> None:
     fetch(aws, files, run)
-    bundle_directory._index(run).write_text(damage)
+    cache.path(bundle_directory._index(run)).write_text(damage)
     assert fetch(aws, files, run).kept == 4
 
 

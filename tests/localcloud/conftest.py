@@ -112,6 +112,19 @@ def ec2(cloud: FakeCloud) -> Any:
 
 
 @pytest.fixture(scope="session")
+def s3(cloud: FakeCloud) -> Any:
+    return cloud.client("s3")
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    """An empty bucket."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
 def ami(cloud: FakeCloud) -> str:
     return str(cloud.client("ssm").get_parameter(Name=IMAGE)["Parameter"]["Value"])
 

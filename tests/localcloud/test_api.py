@@ -127,18 +127,6 @@ def test_the_callers_address_is_this_machines(cloud: FakeCloud) -> None:
     assert urllib.request.urlopen(f"{cloud.endpoint}/_local/caller-address").read() == b"127.0.0.1\n"
 
 
-@pytest.fixture(scope="module")
-def s3(cloud: FakeCloud) -> Any:
-    return cloud.client("s3")
-
-
-@pytest.fixture
-def bucket(s3: Any) -> str:
-    name = f"bucket-{uuid.uuid4().hex}"
-    s3.create_bucket(Bucket=name)
-    return name
-
-
 def test_a_bucket_of_another_account_can_neither_be_seen_nor_made(cloud: FakeCloud, s3: Any) -> None:
     name = f"taken-{uuid.uuid4().hex}"
     cloud.client("s3", **assume(cloud, "999999999999")).create_bucket(Bucket=name)

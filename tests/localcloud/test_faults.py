@@ -7,7 +7,6 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -56,18 +55,11 @@ def begin(running: Running) -> Begin:
     return begin
 
 
-@pytest.fixture(scope="module")
-def s3(cloud: FakeCloud) -> Any:
-    return cloud.client("s3")
-
-
 @pytest.fixture
-def bucket(s3: Any) -> str:
+def bucket(s3: Any, bucket: str) -> str:
     """A bucket with one object, `x`."""
-    name = f"bucket-{uuid.uuid4().hex}"
-    s3.create_bucket(Bucket=name)
-    s3.put_object(Bucket=name, Key="x", Body=BODY)
-    return name
+    s3.put_object(Bucket=bucket, Key="x", Body=BODY)
+    return bucket
 
 
 def hits(running: Running) -> dict[str, int]:
