@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import cache
 from .config import Settings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_pricing import PricingClient
@@ -133,6 +134,17 @@ def _config(*, attempts: int = 8, read_timeout: float = 60) -> Config:
         read_timeout=read_timeout,
         max_pool_connections=32,
     )
+
+
+def pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]:
+    """All items of a paginated operation; key: where they are in an answer. For use inside `aws_errors`."""
+    return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page.get(key, [])]
+
+
+def instances(aws: Aws, filters: list[dict[str, Any]]) -> list[InstanceTypeDef]:
+    """The instances that EC2 shows for these filters. For use inside `aws_errors`."""
+    groups = pages(aws.ec2, "describe_instances", "Reservations", Filters=filters)
+    return [instance for group in groups for instance in group["Instances"]]
 
 
 def error_code(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from . import records, storage
-from .aws import Aws, aws_errors, error_code
+from .aws import Aws, aws_errors, error_code, instances
 from .errors import CloudError
 from .jobs import GONE
 from .tags import tags_of
@@ -104,11 +104,10 @@ def started(aws: Aws, token: str, *, patience: float = 0) -> InstanceTypeDef | N
     until = time.monotonic() + patience
     while True:
         with aws_errors("look for what was started"):
-            found = aws.ec2.describe_instances(Filters=[{"Name": "tag:solver:launch", "Values": [token]}])
-        instances = [instance for group in found["Reservations"] for instance in group["Instances"]]
-        if instances:
+            found = instances(aws, [{"Name": "tag:solver:launch", "Values": [token]}])
+        if found:
             # Of two, which only a race between two computers can make, one has ended itself or is about to.
-            return min(instances, key=_over)
+            return min(found, key=_over)
         if time.monotonic() >= until:
             return None
         time.sleep(1)  # EC2 tells nobody that an instance has become visible

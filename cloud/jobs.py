@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from . import records
-from .aws import Aws, aws_errors, error_code
+from .aws import Aws, aws_errors, error_code, instances
 from .errors import CloudError
 from .policies import OURS
 from .tags import is_ours, kept_until, tags_of
@@ -174,10 +174,10 @@ def list_jobs(aws: Aws, *, whole: bool = False) -> list[Job]:
 
     whole: with the records of the living ones, too.
     """
-    instances = {instance["InstanceId"]: instance for instance in _instances(aws)}
-    living = () if whole else {id for id, one in instances.items() if one["State"]["Name"] not in GONE}
+    found = {instance["InstanceId"]: instance for instance in _instances(aws)}
+    living = () if whole else {id for id, one in found.items() if one["State"]["Name"] not in GONE}
     known = records.read_all(aws, but=living)
-    jobs = [Job.joined(id, instances.get(id), known.get(id), aws.bucket) for id in instances.keys() | known.keys()]
+    jobs = [Job.joined(id, found.get(id), known.get(id), aws.bucket) for id in found.keys() | known.keys()]
     return sorted(jobs, key=lambda job: job.launched_at, reverse=True)
 
 
@@ -219,13 +219,10 @@ def _some(ids: Iterable[str], most: int = 3) -> str:
     return ", ".join(ids[:most]) + (", …" if len(ids) > most else "")
 
 
-def _instances(aws: Aws) -> Iterable[InstanceTypeDef]:
+def _instances(aws: Aws) -> list[InstanceTypeDef]:
     """Our instances that EC2 still knows."""
-    pages = aws.ec2.get_paginator("describe_instances").paginate(
-        Filters=[{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}]
-    )
     with aws_errors("list the instances"):
-        return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
+        return instances(aws, [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}])
 
 
 def _instance(aws: Aws, id: str) -> InstanceTypeDef | None:

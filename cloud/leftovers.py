@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import machine_images, records, storage
-from .aws import Aws, aws_errors, gone_is_fine
+from .aws import Aws, aws_errors, gone_is_fine, instances, pages
 from .config import Settings
 from .display import duration
 from .image import TAG_LENGTH
@@ -122,19 +122,13 @@ def _gather(aws: Aws) -> Facts:
         )
 
 
-def pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]:
-    """All items of a paginated operation; key: where they are in an answer."""
-    return [item for page in client.get_paginator(operation).paginate(**arguments) for item in page.get(key, [])]
-
-
 def images(aws: Aws) -> list[ImageDetailTypeDef]:
     """Every image in the repository."""
     return pages(aws.ecr, "describe_images", "imageDetails", repositoryName=aws.settings.repository)
 
 
 def _instances(aws: Aws, filters: list[dict[str, Any]]) -> dict[str, InstanceTypeDef]:
-    groups = pages(aws.ec2, "describe_instances", "Reservations", Filters=filters)
-    return {instance["InstanceId"]: instance for group in groups for instance in group["Instances"]}
+    return {instance["InstanceId"]: instance for instance in instances(aws, filters)}
 
 
 def _read_owner(aws: Aws, token: str) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .aws import Aws, aws_errors
+from .aws import Aws, aws_errors, instances
 from .policies import OURS
 from .tags import tags_of
 
@@ -40,13 +40,12 @@ def fitting(images: Iterable[ImageTypeDef], base: str, image: str) -> ImageTypeD
 
 def builders(aws: Aws) -> list[InstanceTypeDef]:
     """Instances that bake, or that a bake which was killed has left."""
-    filters: list[FilterTypeDef] = [
+    filters = [
         {"Name": f"tag:{BUILDER}", "Values": [aws.settings.name]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     ]
     with aws_errors("look for builders"):
-        groups = aws.ec2.describe_instances(Filters=filters)["Reservations"]
-    return [instance for group in groups for instance in group["Instances"]]
+        return instances(aws, filters)
 
 
 def over(images: Iterable[ImageTypeDef], needed: Collection[str], pushed: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .aws import DENIED, Aws, aws_errors, error_code
+from .aws import DENIED, Aws, aws_errors, error_code, instances
 from .instance_types import InstanceType
 
 if TYPE_CHECKING:
@@ -92,11 +92,8 @@ def _limit(aws: Aws, code: str) -> int | None:
 
 
 def _running(aws: Aws) -> list[InstanceTypeDef]:
-    pages = aws.ec2.get_paginator("describe_instances").paginate(
-        Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-    )
     with aws_errors("count what runs"):
-        return [instance for page in pages for group in page["Reservations"] for instance in group["Instances"]]
+        return instances(aws, [{"Name": "instance-state-name", "Values": ["pending", "running"]}])
 
 
 def _vcpus(aws: Aws, types: set[str]) -> dict[str, int]:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import bucket, firewall, keypair, machine_images, provision
-from .aws import Aws, aws_errors
+from .aws import Aws, aws_errors, instances, pages
 from .errors import CloudError
 from .jobs import GONE
-from .leftovers import CANCELLABLE, CONTENT_HASH, images, pages
+from .leftovers import CANCELLABLE, CONTENT_HASH, images
 from .policies import OURS
 
 if TYPE_CHECKING:
@@ -66,11 +66,10 @@ def _check_no_job_lives(aws: Aws) -> None:
     ours = [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}]
     with aws_errors("look for jobs"):
         requests = pages(aws.ec2, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=ours)
-        groups = pages(aws.ec2, "describe_instances", "Reservations", Filters=ours)
-    instances = [one for group in groups for one in group["Instances"] if one["State"]["Name"] not in GONE]
-    if instances:
-        named = ", ".join(f"{one['InstanceId']} ({one['State']['Name']})" for one in instances)
-        end = " && ".join(f"inv terminate {one['InstanceId']}" for one in instances)
+        living = [one for one in instances(aws, ours) if one["State"]["Name"] not in GONE]
+    if living:
+        named = ", ".join(f"{one['InstanceId']} ({one['State']['Name']})" for one in living)
+        end = " && ".join(f"inv terminate {one['InstanceId']}" for one in living)
         raise CloudError(f"not while a job lives: {named}", fix=f"{end}, then the same again")
     if baking := [one["InstanceId"] for one in machine_images.builders(aws)]:
         fix = "wait for its end; if nobody bakes: aws ec2 terminate-instances --instance-ids " + " ".join(baking)
@@ -94,12 +93,11 @@ def _await_last_instances(aws: Aws, group: str) -> None:
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteSecurityGroup.html
     """
     with aws_errors("wait for the last instances to end"):
-        having: list[dict[str, object]] = [
+        having = [
             {"Name": "instance.group-id", "Values": [group]},
             {"Name": "instance-state-name", "Values": ["shutting-down"]},
         ]
-        found = pages(aws.ec2, "describe_instances", "Reservations", Filters=having)
-        if ids := [one["InstanceId"] for reservation in found for one in reservation["Instances"]]:
+        if ids := [one["InstanceId"] for one in instances(aws, having)]:
             aws.ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=POLL)
 
 
