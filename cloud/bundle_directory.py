@@ -143,7 +143,9 @@ def opened(path: Path, waiting: Callable[[], None]) -> Iterator[BundleDirectory]
 def _locked(work: Path, waiting: Callable[[], None]) -> int:
     """The lock's descriptor. Whoever held it has removed it: then it is another file that the next one locks."""
     while True:
-        work.mkdir(parents=True, exist_ok=True)
+        # Not exist_ok: that looks whether it is a directory, and its holder may have removed it by then.
+        with suppress(FileExistsError):
+            work.mkdir(parents=True)
         try:
             lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:

@@ -381,6 +381,19 @@ def test_many_at_once_all_find_it_whole(aws: Aws, files: tuple[File, ...], run: 
     assert tree(run) == CONTENT
 
 
+def test_one_takes_the_directory_while_another_leaves_it(tmp_path: Path) -> None:
+    """The one before removes `.solver-cloud` at every moment of the next one's making it."""
+
+    def hold() -> int:
+        for _ in range(50):
+            with bundle_directory.opened(tmp_path / "run", lambda: None):
+                pass
+        return 50
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: hold(), range(8))) == 400
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -266,15 +266,19 @@ with snapshot(Path({str(source)!r}), Path({str(dockerfile)!r})) as taken:
         assert process.stdout
         lines = iter(process.stdout.readline, "")
         assert any(line.rstrip().endswith("started") and "RUN" not in line for line in lines)
-        assert running(marker)
+        wait_until(lambda: running(marker), 20)  # the shell has said so before it starts the program
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in complaint
-    deadline = time.monotonic() + 20
-    while running(marker):
+    wait_until(lambda: not running(marker), 20)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
