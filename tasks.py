@@ -281,14 +281,16 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
 
 @command(help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"})
 def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> None:
-    """What jobs have cost, each and in all."""
+    """What jobs have cost, and what keeping their results costs."""
     first = cloud.config.check_day("--since", since)
     jobs = [job for job in cloud.jobs.list_jobs(aws, whole=True) if first is None or job.launched_at >= first]
+    kept = cloud.costs.kept(aws, jobs)
     if json_:
-        cloud.display.print_json([cloud.job_view.cost_json(job) for job in jobs])
+        cloud.display.print_json([{**cloud.job_view.cost_json(job), "s3": asdict(kept[job.id])} for job in jobs])
         return
     cloud.display.table(cloud.job_view.COST_HEADINGS, [cloud.job_view.cost_row(job) for job in jobs])
     cloud.display.say(cloud.job_view.cost_total(jobs))
+    cloud.display.say(f"kept in S3: {cloud.costs.in_all(kept.values())}")
 
 
 @command(

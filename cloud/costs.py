@@ -1,11 +1,18 @@
-"""What a job has cost, in dollars, from its record and the prices in it. Pure; what is not known stays unknown."""
+"""What a job has cost, in dollars, from its record and the prices in it, and what keeping its results costs.
+
+What is not known stays unknown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from . import prices
+from .aws import Aws, aws_errors, pages
+from .display import dollars
 from .jobs import GONE, Job
 from .records import Attempt
 
@@ -58,9 +65,51 @@ def at_most(job: Job) -> float | None:
     return most if job.max_cost is None else min(most, job.max_cost)
 
 
-def _sum(dollars: Iterable[float | None]) -> float | None:
+@dataclass(frozen=True)
+class Kept:
+    """What there is in S3."""
+
+    bytes: int
+    monthly: float | None
+    """Dollars a month for keeping it; None if that is not known."""
+
+    def __str__(self) -> str:
+        if not self.bytes:
+            return "nothing"
+        size = f"{self.bytes / prices.GB:,.1f} GB" if self.bytes >= prices.GB / 10 else f"{self.bytes / 2**20:,.1f} MB"
+        if self.monthly is None:
+            return f"{size}, at a price that is unknown"
+        return f"{size}, {'less than $0.01' if self.monthly < 0.01 else dollars(self.monthly)} a month"
+
+
+def kept(aws: Aws, jobs: Sequence[Job]) -> dict[str, Kept]:
+    """What each job has in S3 now, by id: its model, and its output and logs too, which stay as well.
+
+    S3 is asked, because records know only of models, and not whether someone has deleted them.
+    """
+    _ = aws.s3, aws.pricing, aws.bucket  # clients are made before the threads that use them
+    with ThreadPoolExecutor(16) as pool:
+        pricing = pool.submit(prices.storage, aws)
+        sizes = dict(zip([job.id for job in jobs], pool.map(lambda job: _size(aws, job), jobs), strict=True))
+        price = pricing.result()
+    return {id: Kept(size, None if price is None else price * size / prices.GB) for id, size in sizes.items()}
+
+
+def in_all(kept: Iterable[Kept]) -> Kept:
+    """All of it together; what it costs is unknown if that of a part is."""
+    kept = list(kept)
+    return Kept(sum(one.bytes for one in kept), _sum(one.monthly for one in kept))
+
+
+def _size(aws: Aws, job: Job) -> int:
+    with aws_errors(f"look at what {job.id} has in S3"):
+        found = pages(aws.s3, "list_objects_v2", "Contents", Bucket=aws.bucket, Prefix=f"jobs/{job.id}/")
+    return sum(file["Size"] for file in found)
+
+
+def _sum(amounts: Iterable[float | None]) -> float | None:
     total = 0.0
-    for one in dollars:
+    for one in amounts:
         if one is None:
             return None
         total += one

@@ -93,13 +93,25 @@ def named(aws: Aws, names: tuple[str, ...]) -> list[InstanceType]:
                 fix="`inv offers --cpus 16 --memory 32` lists those that fit",
             )
     types = [_parsed(found[name]) for name in names]
-    for one in types[1:]:
-        if (one.architecture, one.gpus > 0) != (types[0].architecture, types[0].gpus > 0):
-            raise UsageError(
-                f"{types[0].name} and {one.name} need different machine images",
-                fix="name types of one architecture, all with a GPU or all without",
-            )
+    _check_alike(types)
     return types
+
+
+def _check_alike(types: list[InstanceType]) -> None:
+    """Raises UsageError, with each list that would do, for types that need different images.
+
+    A launch has one image, of the trainer and of the machine: its price is said, its disk checked and the trainer
+    built before the launch is claimed, and not between two offers.
+    """
+    kinds: dict[tuple[str, bool], list[str]] = {}
+    for one in types:
+        kinds.setdefault((one.architecture, one.gpus > 0), []).append(one.name)
+    if len(kinds) > 1:
+        first, other, *_ = kinds.values()
+        raise UsageError(
+            f"{first[0]} and {other[0]} need different machine images",
+            fix="one launch for each: " + " or ".join(f"--instance {','.join(names)}" for names in kinds.values()),
+        )
 
 
 def fitting(aws: Aws, needs: Needs) -> list[InstanceType]:

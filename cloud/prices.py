@@ -1,4 +1,4 @@
-"""What machines and disks cost, in dollars: asked of AWS, never guessed. What AWS does not tell, or not to this
+"""What machines, disks and S3 cost, in dollars: asked of AWS, never guessed. What AWS does not tell, or not to this
 profile, is unknown: None."""
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from .config import Settings
 
 MONTH_HOURS = 730
 """AWS's month: https://aws.amazon.com/ebs/pricing/ counts its prices per GB and month so."""
+GB = 1 << 30
+"""AWS's gigabyte, in bytes, of which S3's price is: https://aws.amazon.com/s3/faqs/ (Billing)"""
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125
 """What a gp3 volume has at no extra price: https://aws.amazon.com/ebs/general-purpose/"""
 
@@ -53,7 +55,7 @@ def on_demand(aws: Aws, types: Iterable[str]) -> dict[str, float | None]:
     names = list(types)
     with aws_errors("ask for the on-demand prices"), ThreadPoolExecutor(16) as pool:
         client = aws.pricing  # made before the threads are: they share it
-        asked = pool.map(lambda name: _dollars(_products(client, aws, instanceType=name, **linux)), names)
+        asked = pool.map(lambda name: _dollars(_products(client, aws, "AmazonEC2", instanceType=name, **linux)), names)
         return dict(zip(names, asked, strict=True))
 
 
@@ -83,26 +85,39 @@ def disk(aws: Aws, wanted: Disk) -> float | None:
     monthly = 0.0
     with aws_errors("ask for the price of the disk"):
         for family, amount in parts:
-            price = _dollars(_products(aws.pricing, aws, productFamily=family, volumeApiName=wanted.type))
+            found = _products(aws.pricing, aws, "AmazonEC2", productFamily=family, volumeApiName=wanted.type)
+            price = _dollars(found)
             if price is None:
                 return None
             monthly += price * amount
     return monthly / MONTH_HOURS
 
 
-def _products(client: Any, aws: Aws, **attributes: str) -> list[dict[str, Any]]:
-    """The products of EC2 in this region that have these attributes."""
+def storage(aws: Aws) -> float | None:
+    """What a GB costs in S3, dollars a month in the storage class Standard; None when AWS does not tell.
+
+    The usage type, TimedStorage-ByteHrs, begins with a code for the region, and S3 Tables, Files and Vectors have ones
+    that end in it: class and kind of volume leave one product. It has three tiers; this is the price of the first,
+    50 TB, which is the highest: https://aws.amazon.com/s3/pricing/
+    """
+    standard = {"productFamily": "Storage", "storageClass": "General Purpose", "volumeType": "Standard"}
+    with aws_errors("ask for the price of S3"):
+        return _dollars(_products(aws.pricing, aws, "AmazonS3", **standard))
+
+
+def _products(client: Any, aws: Aws, service: str, **attributes: str) -> list[dict[str, Any]]:
+    """The products of a service, such as AmazonEC2, in this region that have these attributes."""
     filters = [
         {"Type": "TERM_MATCH", "Field": field, "Value": value}
         for field, value in {"regionCode": aws.settings.region, **attributes}.items()
     ]
-    pages = client.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
+    pages = client.get_paginator("get_products").paginate(ServiceCode=service, Filters=filters)
     try:
         return [json.loads(product) for page in pages for product in page["PriceList"]]
     except client.exceptions.ClientError as error:
         if error_code(error) not in DENIED:
             raise
-        return []  # who may not ask for prices may launch all the same
+        return []  # who may not ask for prices may do the rest all the same
 
 
 def _dollars(products: list[dict[str, Any]]) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import claims, costs, instance_types, jobs, machine, offers, prices, records, registry, storage
+from . import claims, costs, instance_types, jobs, machine, machine_images, offers, prices, records, registry, storage
 from .aws import Aws, aws_errors
 from .claims import Claim
 from .config import TrainerConfig
@@ -59,7 +59,7 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
     origin, size = _origin(aws, job)
     return decide(
         settings,
-        found,
+        machine.with_image(found, machine_images.ours(aws), job.image),
         market,
         job.image,
         _trainer_config(aws, job, record.asked),

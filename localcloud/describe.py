@@ -13,6 +13,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Reservation
 from moto.ec2.utils import filter_dict_attribute_mapping, get_object_value
 
+from . import catalog
 from .instances import LocalInstance
 
 Member = tuple[Reservation, LocalInstance]
@@ -107,5 +108,19 @@ def page(members: list[Member], size: int | None, token: str | None) -> tuple[li
         if reservation.id not in grouped:
             grouped[reservation.id] = copy.copy(reservation)
             grouped[reservation.id].instances = []
-        grouped[reservation.id].instances.append(instance)
+        grouped[reservation.id].instances.append(_with_cores(instance))
     return list(grouped.values()), following
+
+
+def _with_cores(instance: LocalInstance) -> LocalInstance:
+    """The same instance with what moto does not show, the cores and threads of its type.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CpuOptions.html
+    """
+    processor = catalog.instance_types()[instance.instance_type]["VCpuInfo"]
+    shown = copy.copy(instance)
+    shown.cpu_options = {
+        "CoreCount": processor["DefaultCores"],
+        "ThreadsPerCore": processor["DefaultThreadsPerCore"],
+    }
+    return shown

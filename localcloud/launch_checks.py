@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import EC2ClientError
 
-from .catalog import architectures
+from .catalog import architectures, instance_types
 
 if TYPE_CHECKING:
     from .lifecycle import LifecycleBackend
@@ -31,6 +31,7 @@ def complete(parameters: dict[str, Any], backend: LifecycleBackend) -> None:
     _check_profile(parameters.get("IamInstanceProfile") or {}, backend)
     if instance_type := parameters.get("InstanceType"):
         _check_architecture(instance_type, parameters["ImageId"], backend)
+        _check_market(instance_type, parameters.get("InstanceMarketOptions") or {})
 
 
 def _image(image_id: str | None, backend: LifecycleBackend) -> str | None:
@@ -85,6 +86,20 @@ def _check_architecture(instance_type: str, image_id: str | None, backend: Lifec
             f"The architecture '{','.join(runs)}' of the specified instance type does not match the architecture "
             f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
             "architectures, and try again.",
+        )
+
+
+def _check_market(instance_type: str, options: dict[str, Any]) -> None:
+    """Whether EC2 sells the type on spot, which DescribeInstanceTypes tells as SupportedUsageClasses.
+
+    The answer is not in the documentation. It is what RequestSpotInstances, the older way to ask for the same, has
+    said: https://github.com/jtriley/StarCluster/issues/588
+    """
+    if options.get("MarketType") == "spot" and "spot" not in instance_types()[instance_type]["SupportedUsageClasses"]:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Value ({instance_type}) for parameter instanceType is invalid. "
+            f"'{instance_type}' is an unsupported instance type",
         )
 
 

@@ -1,7 +1,8 @@
 """On-demand prices in dollars, as AWS lists them for us-east-1, and how other regions differ.
 
-https://aws.amazon.com/ec2/pricing/on-demand/ (Linux) and https://aws.amazon.com/ebs/pricing/. Within most families the
-price grows with the vCPUs, so one number prices a family. What is not here has no price.
+https://aws.amazon.com/ec2/pricing/on-demand/ (Linux), https://aws.amazon.com/ebs/pricing/ and
+https://aws.amazon.com/s3/pricing/. Within most families the price grows with the vCPUs, so one number prices a family.
+What is not here has no price.
 """
 
 from __future__ import annotations
@@ -155,3 +156,29 @@ VOLUMES = (
     VolumePrice("gp3", "Provisioned Throughput", "EBS:VolumeP-Throughput.gp3", "GiBps-mo", 40.96),
 )
 """The price list counts throughput in GiB/s, so a MiB/s is a 1024th of it."""
+
+
+@dataclass(frozen=True)
+class StoragePrice:
+    """One product of S3's family `Storage`."""
+
+    volume: str
+    """The attribute `volumeType`."""
+    storage_class: str
+    availability: str
+    usage: str
+    tiers: dict[int, float]
+    """Dollars for a GB and month, by the GB from which on."""
+
+
+STORAGE = (
+    StoragePrice(
+        "Standard",
+        "General Purpose",
+        "99.99%",
+        "TimedStorage-ByteHrs",
+        {0: 0.023, 50 * 1024: 0.022, 500 * 1024: 0.021},
+    ),
+    StoragePrice("Standard - Infrequent Access", "Infrequent Access", "99.9%", "TimedStorage-SIA-ByteHrs", {0: 0.0125}),
+    StoragePrice("Glacier Deep Archive", "Archive", "99.99%", "TimedStorage-GDA-Staging", {0: 0.021}),
+)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cloud import bake, claims, cleanup, jobs, leftovers, machine, machine_images, teardown, userdata
+from cloud import bake, claims, cleanup, jobs, leftovers, machine, machine_images, resume, teardown, userdata
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.leftovers import Leftover
@@ -23,6 +23,7 @@ from cloud.machine import Machine
 
 from .localcloud.conftest import eventually, in_state
 from .test_leftovers import push
+from .test_resume import remember
 
 TAG = "a" * 20
 IMAGE = f"registry:5000/solver:{TAG}"
@@ -149,6 +150,17 @@ def test_a_launch_uses_it_while_trainer_and_base_are_the_same(ready: Aws, kind: 
     arm = machine.look(ready, ("c7g.large",))
     assert machine.with_image(arm, ours, IMAGE) == arm
     assert machine.with_image(kind, [], IMAGE) == kind
+
+
+def test_a_resume_uses_it_too(ready: Aws, kind: Machine) -> None:
+    push(ready, TAG)
+    old = remember(ready, asked={"image": IMAGE})
+    assert resume.plan(ready, old, ("c7i.large",)).machine == kind
+    ami = baked(ready, kind)
+    assert resume.plan(ready, old, ("c7i.large",)).machine.ami == ami
+    push(ready, "b" * 20, layers=[])
+    other = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"image": IMAGE.replace("a", "b")})
+    assert resume.plan(ready, other, ("c7i.large",)).machine == kind
 
 
 def test_the_builder_is_no_job(ready: Aws, kind: Machine) -> None:

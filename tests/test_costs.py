@@ -1,4 +1,4 @@
-"""What jobs have cost: of machine and disk, so far and at most; what is not known is never zero."""
+"""What jobs have cost: of machine and disk, so far and at most, and what is kept of them; unknown is never zero."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import pytest
 import tasks
 from cloud import costs, job_view, jobs, records
 from cloud.aws import Aws
-from cloud.costs import Cost
+from cloud.costs import Cost, Kept
 from cloud.jobs import Job
 from cloud.records import Attempt
 from cloud.watch import Details
 
 from .conftest import record
+from .market import shop
+from .shop import Shop
 from .test_tasks import inv
+
+__all__ = ["shop"]  # a fixture
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LAUNCHED = NOW - timedelta(hours=2)
@@ -139,7 +143,7 @@ def noted(*attempts: tuple[int, float | None], **changes: Any) -> dict[str, Any]
 
 
 @pytest.fixture
-def spent(store: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def spent(spot: Aws) -> Aws:
     """Three jobs: one known, one that went on from it, one of which nothing is known."""
     jobs_of = {
         "i-00000001": noted((3600, 0.3), launched_at="2026-11-01T00:00:00Z", ended_at="2026-11-01T02:00:00Z"),
@@ -148,8 +152,8 @@ def spent(store: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     }
     jobs_of["i-00000002"]["asked"]["spent_before"] = 0.32
     for job, changes in jobs_of.items():
-        store.s3.put_object(Bucket=store.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
-    return store
+        spot.s3.put_object(Bucket=spot.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
+    return spot
 
 
 def test_the_table_has_each_job_and_the_sum_counts_nothing_twice(spent: Aws) -> None:
@@ -179,9 +183,50 @@ def test_costs_are_those_since_a_day(
     tasks.costs.body(None, since=since)
     said = capsys.readouterr()
     assert [line.split("\t")[0][-1] for line in said.out.splitlines()] == list(shown)
-    assert said.err.startswith(f"{len(shown)} jobs, $")
+    in_all, kept = said.err.splitlines()
+    assert in_all.startswith(f"{len(shown)} jobs, $")
+    assert kept == "kept in S3: " + ("0.0 MB, less than $0.01 a month" if shown else "nothing")
     tasks.costs.body(None, since=since, json_=True)
-    assert [one["job"][-1] for one in json.loads(capsys.readouterr().out)] == list(shown)
+    found = json.loads(capsys.readouterr().out)
+    assert [one["job"][-1] for one in found] == list(shown)
+    assert all(one["s3"]["bytes"] > 0 and one["s3"]["monthly"] > 0 for one in found)
+
+
+def test_all_that_a_job_has_in_s3_is_paid_for(spent: Aws) -> None:
+    listed = jobs.list_jobs(spent)
+    before = costs.kept(spent, listed)
+    for key in ("jobs/i-00000001/bundle/strategy.bin", "jobs/i-00000001/output/strategy.bin", "configs/x/y"):
+        spent.s3.put_object(Bucket=spent.bucket, Key=key, Body=bytes(1 << 20))
+    after = costs.kept(spent, listed)
+    grown = after.pop("i-00000001")
+    assert grown.bytes == before.pop("i-00000001").bytes + (2 << 20)
+    assert grown.monthly == pytest.approx(grown.bytes / 2**30 * 0.023)  # https://aws.amazon.com/s3/pricing/
+    assert after == before
+
+
+def test_a_price_of_s3_that_aws_does_not_tell_is_unknown(shop: Shop) -> None:
+    shop.denies_prices()
+    aws = shop.aws()
+    aws.s3.put_object(Bucket=aws.bucket, Key=f"jobs/{ENDED.id}/bundle/model", Body=bytes(3 << 20))
+    try:
+        assert costs.kept(aws, [ENDED]) == {ENDED.id: Kept(3 << 20, None)}
+    finally:
+        aws.s3.delete_object(Bucket=aws.bucket, Key=f"jobs/{ENDED.id}/bundle/model")
+
+
+@pytest.mark.parametrize(
+    ("kept", "text"),
+    [
+        ([], "nothing"),
+        ([Kept(0, None)], "nothing"),
+        ([Kept(12 << 30, 0.276), Kept(1 << 29, 0.0115)], "12.5 GB, $0.29 a month"),
+        ([Kept(3000 << 30, 69.0)], "3,000.0 GB, $69.00 a month"),
+        ([Kept(5 << 20, 0.0001)], "5.0 MB, less than $0.01 a month"),
+        ([Kept(12 << 30, 0.276), Kept(1 << 30, None)], "13.0 GB, at a price that is unknown"),
+    ],
+)
+def test_what_is_kept_and_its_price_are_told_together(kept: list[Kept], text: str) -> None:
+    assert str(costs.in_all(kept)) == text
 
 
 def test_a_day_that_is_none_is_wrong_usage(home: Any) -> None:

@@ -96,22 +96,34 @@ def test_what_it_costs_cannot_be_limited_without_a_price(shop: Shop, denied: boo
 
 
 @pytest.mark.parametrize(
-    ("instance", "problem"),
+    ("instance", "problem", "fix"),
     [
-        ("c7i.5xlarge", "there is no instance type 'c7i.5xlarge' in eu-west-2"),
-        (f"{C7I},c7g.4xlarge", "c7i.4xlarge and c7g.4xlarge need different machine images"),
-        (f"{C7I},g4dn.xlarge", "c7i.4xlarge and g4dn.xlarge need different machine images"),
+        (
+            "c7i.5xlarge",
+            "there is no instance type 'c7i.5xlarge' in eu-west-2",
+            "`inv offers --cpus 16 --memory 32` lists those that fit",
+        ),
+        (
+            f"{C7I},c7g.4xlarge,m7i.4xlarge",
+            "c7i.4xlarge and c7g.4xlarge need different machine images",
+            "one launch for each: --instance c7i.4xlarge,m7i.4xlarge or --instance c7g.4xlarge",
+        ),
+        (
+            f"{C7I},g4dn.xlarge,c7g.4xlarge",
+            "c7i.4xlarge and g4dn.xlarge need different machine images",
+            "one launch for each: --instance c7i.4xlarge or --instance g4dn.xlarge or --instance c7g.4xlarge",
+        ),
         (
             "g5g.xlarge",
             "g5g.xlarge has a GPU and an ARM processor, and there is no machine image with a driver for that",
+            "choose a GPU machine with an x86_64 processor, such as g5.xlarge",
         ),
     ],
 )
-def test_types_that_cannot_be_launched_are_wrong_usage(shop: Shop, instance: str, problem: str) -> None:
+def test_types_that_cannot_be_launched_are_wrong_usage(shop: Shop, instance: str, problem: str, fix: str) -> None:
     with pytest.raises(UsageError) as refused:
         shop.launch(instance)
-    assert (refused.value.problem, refused.value.code) == (problem, 2)
-    assert refused.value.fix
+    assert (refused.value.problem, refused.value.fix, refused.value.code) == (problem, fix, 2)
     assert shop.asked() == []
 
 

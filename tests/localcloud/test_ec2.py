@@ -118,6 +118,11 @@ def test_terminated_instances_are_forgotten_with_their_tags(ec2: Any, run: Run, 
         ({"UserData": "x" * 16385}, "InvalidParameterValue", "User data is limited to 16384 bytes"),
         ({"InstanceType": "c7g.large"}, "InvalidParameterValue", "does not match the architecture 'x86_64'"),
         ({"Placement": {"AvailabilityZone": "us-east-1e"}}, "Unsupported", "not supported in your requested Avail"),
+        (
+            {"InstanceType": "t2.nano", "InstanceMarketOptions": {"MarketType": "spot"}},
+            "InvalidParameterValue",
+            "'t2.nano' is an unsupported instance type",
+        ),
         ({"DryRun": True}, "DryRunOperation", "Request would have succeeded"),
         (
             {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}]},
@@ -130,6 +135,22 @@ def test_a_launch_is_refused_in_the_words_of_ec2(run: Run, changes: dict[str, An
     refused = refusal(run, **changes)
     assert refused[0] == code
     assert message in refused[1]
+
+
+def test_a_type_that_is_not_sold_on_spot_is_sold_on_demand(ec2: Any, run: Run) -> None:
+    assert ec2.describe_instance_types(InstanceTypes=["t2.nano"])["InstanceTypes"][0]["SupportedUsageClasses"] == [
+        "on-demand"
+    ]
+    assert run(InstanceType="t2.nano")["InstanceId"]
+
+
+@pytest.mark.parametrize(("instance_type", "cores", "threads"), [("c7i.large", 1, 2), ("c7a.large", 2, 1)])
+def test_an_instance_has_the_cores_of_its_type(
+    ec2: Any, run: Run, instance_type: str, cores: int, threads: int
+) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/cpu-options-supported-instances-values.html"""
+    shown = look(ec2, run(InstanceType=instance_type)["InstanceId"])
+    assert shown["CpuOptions"] == {"CoreCount": cores, "ThreadsPerCore": threads}
 
 
 def test_user_data_of_exactly_the_limit_is_taken(run: Run) -> None:

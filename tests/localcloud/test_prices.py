@@ -26,12 +26,14 @@ def spot_history(ec2: Any, **asked: Any) -> list[dict[str, Any]]:
     return [one for page in pages for one in page["SpotPriceHistory"]]
 
 
-def products(cloud: FakeCloud, page_size: Any = 100, **attributes: str) -> list[dict[str, Any]]:
+def products(
+    cloud: FakeCloud, page_size: Any = 100, service: str = "AmazonEC2", **attributes: str
+) -> list[dict[str, Any]]:
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in attributes.items()]
     pages = (
         cloud.client("pricing")
         .get_paginator("get_products")
-        .paginate(ServiceCode="AmazonEC2", Filters=filters, PaginationConfig={"PageSize": page_size})
+        .paginate(ServiceCode=service, Filters=filters, PaginationConfig={"PageSize": page_size})
     )
     return [json.loads(text) for page in pages for text in page["PriceList"]]
 
@@ -170,7 +172,27 @@ def test_a_gp3_volume_costs_by_size_iops_and_throughput(cloud: FakeCloud, family
 def test_the_price_list_refuses_a_token_it_did_not_give(cloud: FakeCloud) -> None:
     pricing = cloud.client("pricing")
     assert refusal(pricing.get_products, ServiceCode="AmazonEC2", NextToken="!")[0] == "InvalidNextTokenException"
-    assert pricing.get_products(ServiceCode="AmazonS3")["PriceList"] == []
+    assert pricing.get_products(ServiceCode="AmazonRDS")["PriceList"] == []
+
+
+def test_storage_in_s3_gets_cheaper_with_its_amount(cloud: FakeCloud) -> None:
+    """https://aws.amazon.com/s3/pricing/: the first 50 TB, the next 450, and what is over 500."""
+    standard = {"productFamily": "Storage", "storageClass": "General Purpose", "volumeType": "Standard"}
+    (product,) = products(cloud, service="AmazonS3", regionCode="us-east-1", **standard)
+    assert product["serviceCode"] == product["product"]["attributes"]["servicecode"] == "AmazonS3"
+    assert product["product"]["attributes"]["usagetype"] == "TimedStorage-ByteHrs"
+    (term,) = product["terms"]["OnDemand"].values()
+    tiers = [
+        (one["beginRange"], one["endRange"], one["pricePerUnit"]["USD"]) for one in term["priceDimensions"].values()
+    ]
+    assert tiers == [
+        ("0", "51200", "0.0230000000"),
+        ("51200", "512000", "0.0220000000"),
+        ("512000", "Inf", "0.0210000000"),
+    ]
+    (abroad,) = products(cloud, service="AmazonS3", location="EU (Ireland)", **standard)
+    assert abroad["product"]["attributes"]["usagetype"] == "EU-TimedStorage-ByteHrs"
+    assert len(products(cloud, service="AmazonS3", regionCode="us-east-1")) > 1
 
 
 def test_a_scenario_sets_prices_by_zone_and_on_demand(cloud: FakeCloud, region: Any, set_market: SetMarket) -> None:
