@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .machines import Machines
 
 HOST = "127.0.0.1"
+SLOW_END_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ def serve(options: Options, make_machines: Callable[..., Machines]) -> None:
     state = options.state
     # A pipe, because a handler may not take a lock that the interrupted code could hold.
     over, end = os.pipe()
+    os.set_blocking(end, False)
+    signal.set_wakeup_fd(end)  # whichever thread the kernel tells
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os.write(end, b"!"))
+        signal.signal(number, lambda *_: None)
     with state.locked("daemon"), ExitStack() as at_end:
         running = _start(options, make_machines, at_end)
         state.keep_running(running)
@@ -86,6 +90,7 @@ def serve(options: Options, make_machines: Callable[..., Machines]) -> None:
                 waiting.write("ready\n")
         os.read(over, 1)
         logging.info("ending")
+        faulthandler.dump_traceback_later(SLOW_END_SECONDS)  # to the log: what an end that hangs is waiting for
 
 
 def _start(options: Options, make_machines: Callable[..., Machines], at_end: ExitStack) -> Running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -179,7 +180,12 @@ def _may_install() -> bool:
 
 
 def _apt(arguments: list[str], state: Path) -> None:
-    _logged(["apt-get", "--quiet", *arguments], state)
+    """Run apt-get, one at a time. It waits for the lock of dpkg if told to, but never for that of its own lists."""
+    with Path("/run/lock/solver-cloud-apt").open("w") as ours:
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        with Path("/var/lib/apt/lists/lock").open("a") as lists:
+            fcntl.lockf(lists, fcntl.LOCK_EX)
+        _logged(["apt-get", "--quiet", "--option", "DPkg::Lock::Timeout=600", *arguments], state)
 
 
 def _logged(command: list[str], state: Path, cwd: Path | None = None) -> None:

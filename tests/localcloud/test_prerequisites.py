@@ -21,7 +21,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "#!/bin/sh\n"
         f'echo "apt-get $*" >> {tmp_path}/calls\n'
         'for word; do :; done; [ "$word" = broken ] && echo "E: no such package" && exit 100\n'
-        f'[ "$2" != install ] || {{ echo >{directory}/$word; /bin/chmod +x {directory}/$word; }}\n'
+        f'[ "$4" != install ] || {{ echo >{directory}/$word; /bin/chmod +x {directory}/$word; }}\n'
     )
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory))
@@ -48,7 +48,8 @@ def test_root_gets_what_is_missing_installed_and_is_told_each(bare: Path, monkey
     assert said == ["installing tmux"]
     assert prerequisites.which("tmux")
     calls = (bare / "calls").read_text().splitlines()
-    assert calls == ["apt-get --quiet update", "apt-get --quiet install --yes --no-install-recommends tmux"]
+    patient = "apt-get --quiet --option DPkg::Lock::Timeout=600"
+    assert calls == [f"{patient} update", f"{patient} install --yes --no-install-recommends tmux"]
     prerequisites.programs(("tmux",), bare, said.append)
     assert said == ["installing tmux"]
 

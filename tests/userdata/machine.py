@@ -162,6 +162,11 @@ class Machine:
         return path.read_text().splitlines() if path.exists() else []
 
     @property
+    def last_call(self) -> str:
+        """What has been called last, but for what a watcher that has been ended still asked of the metadata."""
+        return [call for call in self.calls if not call.startswith("curl ")][-1]
+
+    @property
     def log(self) -> str:
         path = self.home / "logs" / "boot.log"
         return path.read_text() if path.is_file() else (self.root / "console").read_text()

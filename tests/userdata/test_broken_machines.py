@@ -131,7 +131,7 @@ def test_an_outage_without_end_ends_at_the_deadline(tmp_path: Path, outage: str,
         machine.write("outage", outage)
     assert "max hours reached" in machine.log
     assert (machine.home / "output/checkpoint").read_text() == "checkpoint 1\n"
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.last_call == "shutdown -h now"
     assert bool(machine.called(TERMINATION)) == (market == "spot")
 
 

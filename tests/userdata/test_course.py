@@ -134,7 +134,7 @@ def test_an_on_demand_job_asks_for_no_spot_request(machine: Machine) -> None:
     machine.boot()
     assert machine.tags["status"] == "complete"
     assert not [call for call in machine.calls if "spot" in call.lower()]
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.last_call == "shutdown -h now"
 
 
 def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:

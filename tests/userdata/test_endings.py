@@ -59,13 +59,13 @@ def test_the_instance_of_a_failed_job_stays_for_a_look_if_asked(tmp_path: Path) 
     assert not machine.called(TERMINATION)
     machine.process.send_signal(signal.SIGTERM)
     machine.ended()
-    assert machine.calls[-1] == TERMINATION
+    assert machine.last_call == TERMINATION
 
 
 def test_no_look_is_longer_than_the_deadline(tmp_path: Path) -> None:
     machine = Machine(tmp_path, keep_seconds=1800, deadline=int(time.time()) - 5).boot()
     assert "kept-until" not in machine.tags
-    assert machine.calls[-1] == TERMINATION
+    assert machine.last_call == TERMINATION
 
 
 def test_after_the_deadline_nothing_is_started(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_after_the_deadline_nothing_is_started(tmp_path: Path) -> None:
     assert machine.record is not None
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "max hours reached")
     assert not machine.called("docker pull")
-    assert machine.calls[-1] == TERMINATION
+    assert machine.last_call == TERMINATION
 
 
 def test_at_the_deadline_the_trainer_is_stopped_and_its_checkpoint_saved(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_at_the_deadline_the_trainer_is_stopped_and_its_checkpoint_saved(tmp_pat
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "max hours reached")
     assert machine.record["exit_code"] == 143
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
-    assert machine.calls[-1] == TERMINATION
+    assert machine.last_call == TERMINATION
 
 
 def test_a_launch_of_another_instance_is_left_alone(machine: Machine) -> None:
@@ -198,7 +198,7 @@ def test_a_script_that_is_killed_on_a_machine_that_goes_on_fails_the_job(machine
     assert machine.record is not None
     assert (machine.record["status"], machine.record["reason"]) == ("failed", "the job's script was told to stop")
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
-    assert machine.calls[-1] == TERMINATION
+    assert machine.last_call == TERMINATION
 
 
 def test_a_trainer_that_a_stopping_machine_ends_first_has_not_failed(machine: Machine) -> None:

@@ -71,7 +71,7 @@ SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws s3 cp *WORK/job.jso
 
 def ended(machine: Machine) -> bool:
     """Whether the last thing the script did was to end the machine."""
-    return machine.calls[-1] in ("shutdown -h now", TERMINATION)
+    return machine.last_call in ("shutdown -h now", TERMINATION)
 
 
 def test_every_step_of_the_job_is_made_to_fail_below(machine: Machine) -> None:
@@ -148,7 +148,7 @@ def test_without_the_aws_cli_there_is_nothing_but_the_shutdown(tmp_path: Path) -
     machine = Machine(tmp_path, without=("apt-get", "yum", "aws"))
     machine.write("fail", "dnf *")
     machine.boot()
-    assert machine.calls[-1] == "shutdown -h now"
+    assert machine.last_call == "shutdown -h now"
 
 
 def test_a_config_that_is_not_the_one_launched_is_refused(tmp_path: Path) -> None:

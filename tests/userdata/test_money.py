@@ -29,7 +29,7 @@ def on_demand(root: Path, **job: Any) -> Machine:
 
 def ended(machine: Machine) -> tuple[str, str]:
     """How the record says that the job ended; the machine has."""
-    assert machine.calls[-1] in ("shutdown -h now", TERMINATION)
+    assert machine.last_call in ("shutdown -h now", TERMINATION)
     assert machine.record is not None
     return machine.record["status"], machine.record["reason"]
 
