@@ -193,10 +193,10 @@ def test_what_ec2_would_refuse_is_refused_before_it_is_asked(aws: Aws) -> None:
     ("type", "architecture", "platform"),
     [("c7i.4xlarge", "x86_64", "linux/amd64"), ("c7g.4xlarge", "arm64", "linux/arm64")],
 )
-def test_the_machine_image_fits_the_type(account: Aws, type: str, architecture: str, platform: str) -> None:
-    found = machine.look(account, (type,))
+def test_the_machine_image_fits_the_type(ready: Aws, type: str, architecture: str, platform: str) -> None:
+    found = machine.look(ready, (type,))
     assert (found.architecture, found.platform, found.root_device) == (architecture, platform, "/dev/xvda")
-    assert account.ec2.describe_images(ImageIds=[found.ami])["Images"][0]["Architecture"] == architecture
+    assert ready.ec2.describe_images(ImageIds=[found.ami])["Images"][0]["Architecture"] == architecture
 
 
 def test_a_type_that_does_not_exist_is_named(account: Aws) -> None:
