@@ -9,6 +9,7 @@ export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=6
 
 IMDS=http://169.254.169.254/latest
 TAGGING= # pid of the tag call under way
+ERRANDS= # process group of what is asked of AWS during the boot
 
 AWS_CLI=(aws --cli-connect-timeout 10 --cli-read-timeout 60)
 
@@ -40,11 +41,7 @@ keep() {
 }
 
 find_spot_request() {
-    [[ -n $INSTANCE && $MARKET != on-demand && -z $SPOT_REQUEST ]] || return 0
-    attempt "looking for the spot request" keep request outlasting "$OUTAGE_TRIES" describe SpotInstanceRequestId ||
-        return 1
-    SPOT_REQUEST=$(<"$WORK/request")
-    [[ $SPOT_REQUEST == sir-* ]] || SPOT_REQUEST= # the CLI prints None for null
+    [[ $MARKET == on-demand || -s $WORK/request ]] || keep request outlasting "$OUTAGE_TRIES" describe SpotInstanceRequestId
 }
 
 # describe QUERY: one fact about this instance, in JMESPath.
@@ -117,7 +114,41 @@ publish_host_keys() {
 }
 
 cancel_spot_request() {
-    find_spot_request
-    [[ -z $SPOT_REQUEST ]] ||
-        attempt "cancelling $SPOT_REQUEST" retried 3 call ec2 cancel-spot-instance-requests --spot-instance-request-ids "$SPOT_REQUEST"
+    local request
+    [[ -n $INSTANCE && $MARKET != on-demand ]] && attempt "looking for the spot request" find_spot_request || return 0
+    request=$(<"$WORK/request")
+    [[ $request == sir-* ]] || return 0 # the CLI prints None for null
+    attempt "cancelling $request" retried 3 call ec2 cancel-spot-instance-requests --spot-instance-request-ids "$request"
+}
+
+# What the job needs of AWS before it trains, at the same time, and while the rest of the boot goes on.
+begin_errands() {
+    apart run_errands
+    ERRANDS=$GROUP
+}
+
+run_errands() {
+    errand "looking for the spot request" find_spot_request &
+    errand "publishing the ssh host keys" publish_host_keys &
+    errand "fetching config" fetch_config &
+    errand "writing the record" put_record starting installing &
+    ask_price &
+    wait
+}
+
+errand() {
+    attempt "$@" || echo "$FAILURE" >"$WORK/failure"
+}
+
+await_errands() {
+    await "$ERRANDS"
+    ERRANDS=
+    [[ ! -s $WORK/failure ]] || fail "$(<"$WORK/failure")"
+    [[ ! -s $WORK/price ]] || take_price
+}
+
+# A record that comes late could take the place of a later one.
+stop_errands() {
+    end_group "$ERRANDS"
+    ERRANDS=
 }

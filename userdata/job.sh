@@ -15,19 +15,17 @@ main() {
     count
     identify
     need aws awscli-2 awscli awscli
-    find_spot_request || fail "$FAILURE"
     own_launch
     [[ -z $JOB_GPU ]] || step "asking the GPU's driver" limited "$DOCKER_LIMIT" nvidia-smi --query-gpu=name --format=csv,noheader
     begin_pull
-    step "publishing the ssh host keys" publish_host_keys
+    begin_errands
     enter starting installing "Key=solver:s3-path,Value=$S3/"
-    ! ask_price || take_price
-    step "writing the record" put_record starting installing
-    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     need docker docker docker.io docker
     need tmux tmux tmux tmux
     disable_ecs_agent
     step "starting Docker" start_docker
+    await_errands
+    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     if [[ -s $STATE/exit-code ]]; then # interrupted while uploading
         EXIT_CODE=$(<"$STATE/exit-code")
     else
@@ -68,6 +66,7 @@ on_signal() {
         return 0
     fi
     trap '' TERM INT HUP
+    stop_errands
     ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     machine_is_stopping || fail "the job's script was told to stop"
     case $STATUS in
@@ -99,6 +98,7 @@ finish() {
     fi
     unwatch
     [[ -z $PULL ]] || kill "$PULL" 2>/dev/null
+    stop_errands
     rm -f "$BALLAST"
     log "ending: $OUTCOME"
     case $OUTCOME in

@@ -70,16 +70,16 @@ save_attempts() {
 count() {
     stop_counting
     save_attempts open || log "the attempt cannot be counted on the disk"
-    set -m
-    while sleep "$COUNT_SECONDS"; do save_attempts open; done &
-    COUNTER=$!
-    set +m
+    apart keep_counting
+    COUNTER=$GROUP
+}
+
+keep_counting() {
+    while sleep "$COUNT_SECONDS"; do save_attempts open; done
 }
 
 stop_counting() {
-    [[ -n $COUNTER ]] || return 0
-    kill -- "-$COUNTER" 2>/dev/null
-    wait "$COUNTER"
+    end_group "$COUNTER"
     COUNTER=
 }
 

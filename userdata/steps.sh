@@ -42,7 +42,6 @@ BALLAST_BYTES=$((16 << 20)) # of the disk, free for the job's end if the trainer
 # What the job has come to.
 INSTANCE=       # instance id
 MARKET=         # spot or on-demand
-SPOT_REQUEST=   # id of the spot request
 STATUS=starting # as in the record and in the tag solver:status
 PHASE=booting   # as in the record and in the tag solver:phase
 REASON=         # one line: why it failed
@@ -143,6 +142,27 @@ last_words() {
         [[ -z ${line// /} ]] || last=$line
     done <"$2"
     echo "${last:0:300}"
+}
+
+# apart COMMAND...: in the background and in a process group of its own, GROUP, to be ended with all that it has started.
+apart() {
+    set -m
+    "$@" &
+    GROUP=$!
+    set +m
+}
+
+end_group() {
+    [[ -n $1 ]] || return 0
+    kill -- "-$1" 2>/dev/null
+    wait "$1"
+}
+
+# await PID: a signal ends a `wait`, too.
+await() {
+    while [[ -n $1 ]] && kill -0 "$1" 2>/dev/null; do
+        wait "$1"
+    done
 }
 
 # mark MOMENT [SECONDS]: when the first boot had come so far, now or then; the record's timeline.

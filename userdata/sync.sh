@@ -47,19 +47,20 @@ sync_logs() {
     attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
 }
 
-# In the background and in a process group of its own; event `synced` when it is over.
+# Event `synced` when it is over.
 start_sync() {
-    set -m
-    { sync_everything running; echo synced >&"$EVENTS"; } &
-    SYNC=$!
-    set +m
+    apart sync_and_tell
+    SYNC=$GROUP
+}
+
+sync_and_tell() {
+    sync_everything running
+    echo synced >&"$EVENTS"
 }
 
 # An upload that goes on behind a later one could put its older version on top.
 stop_sync() {
-    [[ -n $SYNC ]] || return 0
-    kill -- "-$SYNC" 2>/dev/null
-    wait "$SYNC"
+    end_group "$SYNC"
     SYNC=
 }
 

@@ -20,8 +20,6 @@ prepare_container() {
     await_pull
     step "pulling image" pull_image
     mark pulled
-    enter starting "fetching config"
-    step "fetching config" fetch_config
     if [[ -n $JOB_ORIGIN ]]; then
         enter starting "fetching output"
         step "fetching output of $JOB_ORIGIN" fetch_output
@@ -33,8 +31,7 @@ prepare_container() {
         "$JOB_IMAGE" "${JOB_TRAINER[@]}"
 }
 
-# The pull is what takes longest, so it begins as soon as the job is this instance's, and the rest of the boot goes on
-# meanwhile. It tries once; what comes of it, `pull_image` finds out.
+# The pull is what takes longest, so it begins as soon as the job is this instance's, and the rest of the boot goes on meanwhile. It tries once; what comes of it, `pull_image` finds out.
 begin_pull() {
     ((EPOCHSECONDS < DEADLINE)) || return 0
     { command -v docker && start_docker && { has_image || log_in_and_pull; }; } >/dev/null 2>&1 &
@@ -42,9 +39,7 @@ begin_pull() {
 }
 
 await_pull() {
-    while [[ -n $PULL ]] && kill -0 "$PULL" 2>/dev/null; do # a signal ends a `wait`, too
-        wait "$PULL"
-    done
+    await "$PULL"
     PULL=
 }
 
@@ -64,6 +59,7 @@ log_in_and_pull() {
 
 fetch_config() {
     local path=$SOLVER_HOME/config/$JOB_CONFIG_NAME
+    [[ ! -e $path || $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]] || return 0
     call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return 1
     if [[ $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]]; then
         echo "its sha256 is not what was launched" >&2
