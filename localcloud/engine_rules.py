@@ -16,6 +16,10 @@ VAR_LIB = "/var/lib"
 """The instance's directory that is a volume of its own."""
 NOT_ON_DISK = re.compile(r"/(var/)?(run|proc|sys|dev)(/|$)")
 
+CPU_SHARES = 64
+"""Of a job's container, where its instance has 1024: a sixteenth, when both want the host's CPUs. EC2's instances
+have some of their own; here a training job would hold up the syncs and the other machines."""
+
 Json = dict[str, Any]
 
 
@@ -125,6 +129,7 @@ class Scope:
         # reached: a published port would be one of the host's.
         host["NetworkMode"] = "none" if network == "none" else self._network
         host["PortBindings"], host["PublishAllPorts"] = {}, False
+        host["CpuShares"] = CPU_SHARES
         host["Binds"] = [self._bind(bind) for bind in host.get("Binds") or []]
         host["Mounts"] = [self._mount(mount) for mount in host.get("Mounts") or []]
         if self._gpus:

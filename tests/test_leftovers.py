@@ -154,7 +154,9 @@ def test_a_volume_that_no_instance_has_is_deleted(account: Aws) -> None:
 def test_what_belongs_to_others_is_neither_found_nor_ended(account: Aws) -> None:
     theirs = start(account, {"solver:cloud": "somebody-else"}, ours=False)
     remember(account, theirs, "complete")
-    asked = account.ec2.request_spot_instances(LaunchSpecification={"ImageId": "ami-0123456789abcdef0"}, Type="persistent")
+    asked = account.ec2.request_spot_instances(
+        LaunchSpecification={"ImageId": "ami-0123456789abcdef0"}, Type="persistent"
+    )
     request = asked["SpotInstanceRequests"][0]["SpotInstanceRequestId"]
     assert found(account, days=400) == []
     kinds: list[Any] = ["instance", "spot request", "volume", "image", "upload"]

@@ -97,16 +97,27 @@ def twice_at_once(user: User, *words: str) -> None:
     assert [code for _, _, code in ended] == [0, 0], ended
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "moment" in metafunc.fixturenames:
+        metafunc.parametrize("moment", moments(metafunc.config))
+
+
+def moments(config: pytest.Config) -> list[str]:
+    return list(MOMENTS) if config.getoption("--all") else ["it uploads", "it says complete"]
+
+
 @pytest.fixture(scope="module")
-def jobs(user: User, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def jobs(user: User, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> dict[str, str]:
     """A job for each moment, which waits for Enter, or soon will: they boot at the same time."""
     source = workspace(tmp_path_factory.mktemp("many") / "trainer", TRAINER)
     rarely = User(user.home, {**user.environment, "INVOKE_SOLVER_SYNC_SECONDS": "8"})  # they would slow each other down
     config = user.config("many.yaml", files=FILES, bytes=BYTES)
-    return {moment: rarely.launch(config, user.home / "models" / moment, source=source)[0] for moment in MOMENTS}
+    return {
+        moment: rarely.launch(config, user.home / "models" / moment, source=source)[0]
+        for moment in moments(pytestconfig)
+    }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_job_terminated_while_it_uploads_has_a_whole_model_or_none(
     user: User, jobs: dict[str, str], moment: str
 ) -> None:

@@ -115,6 +115,7 @@ def test_ctrl_c_ends_the_trainer_and_not_the_connection_first(user: User, tmp_pa
         assert f"{job} has ended (failed) its output: inv logs {job}" in shown
 
 
+@pytest.mark.long
 def test_a_job_with_no_session_yet_says_so(user: User, tmp_path: Path) -> None:
     job, _ = user.launch(user.config("fast.yaml"), "~/models/early")
     with attached(user, job, tmp_path) as terminal:

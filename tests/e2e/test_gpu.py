@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from .conftest import EXAMPLE, User
 from .test_story import client
 
@@ -28,6 +30,7 @@ def test_a_gpu_machine_has_a_driver_and_trains(user: User) -> None:
     assert "asking the GPU's driver\nNVIDIA V100\n" in log
 
 
+@pytest.mark.long
 def test_a_machine_image_without_a_driver_ends_the_job_at_once(user: User) -> None:
     job = launch(user, INVOKE_SOLVER_IMAGE_PARAMETER=WITHOUT_DRIVER)
     said = user.run("wait", job, code=1).stderr

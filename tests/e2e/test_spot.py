@@ -36,7 +36,7 @@ def stopped(found: dict[str, Any]) -> bool:
     return bool(found["state"] == "stopped")
 
 
-@pytest.mark.parametrize("notice", ["10", "0"])
+@pytest.mark.parametrize("notice", ["10", pytest.param("0", marks=pytest.mark.long)])
 def test_an_interrupted_job_goes_on_as_itself(
     user: User, undisturbed: dict[str, bytes], notice: str, tmp_path: Path
 ) -> None:

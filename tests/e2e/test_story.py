@@ -147,6 +147,7 @@ def test_a_running_job_can_be_seen_and_ended(user: User) -> None:
     assert f"{job} terminated: ended by `terminate`" in user.run("wait", job, code=1).stderr
 
 
+@pytest.mark.long
 def test_two_launches_of_one_file_name_do_not_meet(user: User, tmp_path: Path) -> None:
     configs = [user.config("same.yaml", seed=seed, algorithm="mccfr", iterations=200000) for seed in (1, 2)]
     launches = [

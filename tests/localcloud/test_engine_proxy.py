@@ -157,6 +157,7 @@ def test_a_container_is_put_into_the_clouds_network_and_marked(scope: Scope) -> 
     made = scope.creation({**asked, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": {"host": {}}}})
     assert (made["Image"], made["Labels"], made["NetworkingConfig"]) == ("image", {"own": "label", **LABELS}, {})
     expected = {"NetworkMode": "network", "PortBindings": {}, "PublishAllPorts": False, "Binds": [], "Mounts": []}
+    expected["CpuShares"] = 64
     assert made["HostConfig"] == expected
     assert scope.creation({"HostConfig": {"NetworkMode": "none"}})["HostConfig"]["NetworkMode"] == "none"
     assert scope.creation({})["HostConfig"]["NetworkMode"] == "network"
