@@ -95,8 +95,8 @@ def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Child]:
     """Every configuration with every combination of values; the last axis changes fastest.
 
     configs: content by file name. Without axes each is sent as it is, to the byte.
-    Raises UsageError for a key that a configuration does not have, or that is given twice, for no or too many children, and
-    for two that could not be told apart by name.
+    Raises UsageError for a key that a configuration does not have, or that is given twice, for no or too many children,
+    and for two that could not be told apart by name.
     """
     keys = [one.key for one in axes]
     for key in keys:
