@@ -52,7 +52,7 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
         trainer=record.asked["trainer"], on_demand=aws.settings.on_demand or job.market == "on-demand"
     )
     found = machine.look(aws, types)
-    _check_image(aws, job, found)
+    image = _image(aws, job, found)
     limits = offers.Limits(settings.max_price, settings.max_cost)
     market = offers.find(aws, list(found.types), settings.markets, limits)
     market.check()
@@ -66,19 +66,23 @@ def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:
         job.output,
         bucket=aws.bucket,
         disk_price=prices.disk(aws, prices.Disk.of(settings)),
+        image_bytes=image.bytes,
         resumes=Resumed(job.id, origin, costs.so_far(job).total, size),
     )
 
 
-def _check_image(aws: Aws, job: Job, on: Machine) -> None:
+def _image(aws: Aws, job: Job, on: Machine) -> registry.Pushed:
+    """The job's image; raises CloudError when ECR no longer has it, or those machines cannot run it."""
     if instance_types.named(aws, (job.type,))[0].architecture != on.architecture:
         raise CloudError(
             f"the image of {job.id} is for another processor than {on.types[0].name} has",
             fix="choose a type like " + job.type,
         )
     _, _, tag = job.image.rpartition(":")
-    if not registry.tag_exists(aws, aws.settings.repository, tag):
+    found = registry.pushed(aws, aws.settings.repository, tag)
+    if not found:
         raise CloudError(f"the image of {job.id} is no longer in ECR", fix="`inv launch` builds a new one")
+    return found
 
 
 def _origin(aws: Aws, job: Job) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloud import jobs, launch, records, request, resume
+from cloud import jobs, launch, records, registry, request, resume
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.jobs import Job
@@ -82,6 +82,15 @@ def test_the_plan_is_that_of_the_job_with_its_image_and_config(ready: Aws) -> No
 def test_what_cannot_be_resumed_says_why(ready: Aws, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(CloudError, match=problem):
         resume.plan(ready, remember(ready, **changes), ("c7i.4xlarge",))
+
+
+def test_an_image_that_does_not_fit_onto_the_disk_is_told_before_anything_starts(
+    ready: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = remember(ready)
+    monkeypatch.setattr(registry, "pushed", lambda *_: registry.Pushed("sha256:abc", 40_000_000_000))
+    with pytest.raises(CloudError, match="disk"):
+        resume.plan(ready, old, ("c7i.8xlarge",))
 
 
 def test_a_job_at_work_is_left_alone(ready: Aws) -> None:
