@@ -242,7 +242,7 @@ def resume(aws: cloud.aws.Aws, job: str, instance: str | None = None) -> None:
 
 def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
     """The job that a user means or, if that was resumed, the one as which it goes on."""
-    return cloud.resume.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
+    return cloud.watch.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
 
 
 @command(help=JOB, positional=["job"])
@@ -422,6 +422,25 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
+@task(
+    help={
+        "only": "rows, separated by commas; all if left out",
+        "write": "write docs/performance.md from the figures kept so far",
+    }
+)
+def bench(c: Context, only: str | None = None, write: bool = False) -> None:
+    """Measure anew what docs/performance.md says."""
+    os.chdir(cloud.config.PACKAGE)
+    words = [
+        sys.executable,
+        "-m",
+        "bench",
+        *([] if only is None else ["--only", only]),
+        *(["--write"] if write else []),
+    ]
+    c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
+
+
 ns = Collection(
     *(setup, teardown, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, bake, gc),
     demo,
@@ -429,6 +448,7 @@ ns = Collection(
 ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)
+    ns.add_task(bench)
 ns.configure({"solver": cloud.config.DEFAULTS})
 
 

@@ -1,30 +1,31 @@
-"""How long the content hash of a source tree takes: `python -m bench.hash [FILES] [BYTES]`, from the top.
+"""How long the content hash of a source tree takes: 100,000 files, 1 GB, all in the page cache.
 
-Makes a Cargo workspace of FILES files (100,000) of BYTES bytes each (10,000) in a temporary directory, and prints the
-median seconds of what the image's tag costs, beside hashing the same files with find, sort and sha256sum.
+The image's tag is compared with hashing the same files by find, sort and sha256sum, and with reading them at all.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import statistics
-import subprocess
-import sys
+import shlex
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cloud.config import PACKAGE
 from cloud.image import snapshot
 
-REPEATS = 5
+from .figures import Figure, Goal, alternate, check, run
+from .peers import beside, program_version, venv, version
+
+FILES, SIZE = 100_000, 10_000
 FILES_PER_DIRECTORY = 100
+SHA256SUM, READ, DIRHASH, CHECKSUMDIR = "find | sort | xargs sha256sum", "cat of all", "dirhash", "checksumdir"
+EDITED = "0/0/0.dat"
 
 
 def make(directory: Path, files: int, size: int) -> None:
-    """A workspace of so many files, no two alike."""
+    """A Cargo workspace of so many files, no two alike."""
     generator = random.Random(1)
     for number in range(files):
         folder = directory / f"{number // FILES_PER_DIRECTORY // 100}/{number // FILES_PER_DIRECTORY % 100}"
@@ -33,45 +34,81 @@ def make(directory: Path, files: int, size: int) -> None:
     (directory / "Cargo.toml").write_text("[workspace]\n")
 
 
-def tag(source: Path) -> None:
+def commit(directory: Path, *options: str) -> None:
+    """Make the directory a git repository with all its files committed. options: of git, for adding them."""
+    run(["git", "init", "--quiet"], cwd=directory)
+    run(["git", *options, "add", "--all"], cwd=directory)
+    identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+    # Without gc.auto=0 git tidies up in the background, and competes with what is timed.
+    run(["git", *identity, "-c", "gc.auto=0", "commit", "--quiet", "--message", "all"], cwd=directory)
+
+
+def tag(source: Path) -> str:
     with snapshot(source, PACKAGE / "docker" / "Dockerfile") as taken:
-        taken.tag("rust:1.85", "debian:bookworm-slim", "linux/amd64")
+        return taken.tag("rust:1.85", "debian:bookworm-slim", "linux/amd64")
 
 
-def seconds(action: Callable[[], object], repeats: int = REPEATS) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        action()
-        return time.perf_counter() - began
+def same(action: Callable[[], str]) -> Callable[[], None]:
+    """The action, which must say the same each time."""
+    said: set[str] = set()
 
-    return statistics.median(once() for _ in range(repeats))
+    def checked() -> None:
+        said.add(action())
+        check(len(said) == 1 and "" not in said, f"the same files were hashed to {len(said)} different values")
 
-
-def run(*command: str, cwd: Path) -> None:
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    return checked
 
 
-def main(files: int = 100_000, size: int = 10_000) -> None:
+def measure(runs: int = 5, scale: float = 1) -> list[Figure]:
+    """The tag of files that are committed, of the same with one edited, and of files in no repository."""
+    count = max(1, int(FILES * scale))
+    checksumdir, dirhash = venv("checksumdir"), venv("dirhash")
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory)
-        make(source, files, size)
+        make(source, count, SIZE)
         os.sync()
-        pipeline = "find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
-        results = {
-            "find | sort | sha256sum": seconds(lambda: run("sh", "-c", pipeline, cwd=source)),
-            "tag, in no repository": seconds(lambda: tag(source), 1),
+
+        def shell(command: str) -> Callable[[], str]:
+            return lambda: run(["sh", "-c", command], cwd=source).stdout
+
+        files = "find . -name .git -prune -o -type f -print0"
+        hashed = f"{files} | sort -z | xargs -0 sha256sum | sha256sum"
+        others = {
+            SHA256SUM: same(shell(hashed)),
+            READ: same(shell(f"{files} | xargs -0 cat | wc -c")),
         }
-        run("git", "init", "--quiet", cwd=source)
-        run("git", "-c", "core.looseCompression=0", "add", "--all", cwd=source)
-        identity = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
-        run("git", *identity, "commit", "--quiet", "--message", "all", cwd=source)
-        results["tag, committed"] = seconds(lambda: tag(source))
-        (source / "0/0/0.dat").write_bytes(b"edited")
-        results["tag, one file edited"] = seconds(lambda: tag(source))
-    print(f"{files:,} files of {size:,} bytes")
-    for what, took in results.items():
-        print(f"{took:8.2f} s  {what}")
-
-
-if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+        slow = {
+            name: same(shell(shlex.join([str(bin / name), *options, directory])))
+            for name, bin, options in (
+                (CHECKSUMDIR, checksumdir, ["--algorithm", "sha256"]),
+                (DIRHASH, dirhash, ["--algorithm", "sha256", "--jobs", "2"]),
+            )
+            if bin
+        }
+        plain = tag(source)
+        found = alternate(
+            1, {"no repository": lambda: check(tag(source) == plain, "the tag changes by itself"), **slow}
+        )
+        commit(source, "-c", "core.looseCompression=0")  # the objects are not read
+        committed = alternate(runs, {"committed": lambda: check(tag(source) == plain, "the tag changes"), **others})
+        (source / EDITED).write_bytes(b"edited")
+        edited = tag(source)
+        check(edited != plain, "the tag does not change with a file")
+        again = alternate(
+            runs,
+            {"edited": lambda: check(tag(source) == edited, "the tag changes"), SHA256SUM: same(shell(hashed))},
+        )
+    versions = {
+        "git": program_version("git", "--version"),
+        "sha256sum": program_version("sha256sum", "--version"),
+        CHECKSUMDIR: version(checksumdir, CHECKSUMDIR),
+        DIRHASH: version(dirhash, DIRHASH),
+    }
+    what = f"content hash, {count:,} files, {count * SIZE / 1e9:g} GB, warm"
+    goal = Goal(0.05, SHA256SUM)
+    beside_all = beside(found | committed, SHA256SUM, READ, CHECKSUMDIR, DIRHASH)
+    return [
+        Figure(f"{what}: committed", "s", committed["committed"], beside_all, goal, "cloud.image.snapshot", versions),
+        Figure(f"{what}: one file edited", "s", again["edited"], beside(again, SHA256SUM), goal),
+        Figure(f"{what}: in no repository", "s", found["no repository"], beside(committed, SHA256SUM)),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,8 @@ def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
         looked_up["latest_line"] = looked_up.pop("latest")
     cost = costs.so_far(job)
     spent = {**asdict(cost), "total": cost.total, "at_most": costs.at_most(job)}
-    return {**asdict(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
+    own = {field.name: getattr(job, field.name) for field in fields(job)}  # `asdict` copies all, ten thousand times
+    return {**own, "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
 
 
 COST_HEADINGS = ("JOB", "LAUNCHED", "STATUS", "TYPE", "MARKET", "RAN", "COST", "CONFIG")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ def check(job: Job) -> None:
             f"{job.id} is at work ({job.phase or job.status})",
             fix=f"to go on elsewhere, end it first: inv terminate {job.id}",
         )
-
-
-def successor(aws: Aws, job: Job, say: Callable[[str], None]) -> Job:
-    """The job as which a job goes on, at the end of the chain; the job itself if it was not resumed.
-
-    say: told of each link.
-    """
-    while job.resumed_by:
-        say(f"{job.id} goes on as {job.resumed_by}")
-        job = jobs.find(aws, job.resumed_by)
-    return job
 
 
 def plan(aws: Aws, job: Job, types: tuple[str, ...]) -> Plan:

@@ -29,7 +29,12 @@ OPTIONS = {
     "add.ignoreErrors": "false",
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
+    # Larger files are streamed, and packs read piece by piece: a checkpoint in the source may be larger than memory.
+    "core.bigFileThreshold": "16m",
+    "core.compression": "0",
     "core.looseCompression": "0",
+    "core.packedGitLimit": "64m",
+    "core.packedGitWindowSize": "16m",
     "core.splitIndex": "false",
     "tar.umask": "0022",
 }

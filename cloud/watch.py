@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from . import display, jobs, resume, storage
+from . import display, jobs, storage
 from .aws import Aws
 from .jobs import Job
 
@@ -71,11 +71,22 @@ def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
             return pool.submit(latest_line, aws, job), heard
 
         asked = ask(reference) if jobs.ID.fullmatch(reference) else None
-        job = resume.successor(aws, jobs.find(aws, reference), say)
+        job = successor(aws, jobs.find(aws, reference), say)
         if asked is None or job.id != reference:
             asked = ask(job.id)
         latest, heard = asked
         return job, Details(latest.result(), jobs.waiting_since(aws, job), _silent_since(job, heard.result()))
+
+
+def successor(aws: Aws, job: Job, say: Say) -> Job:
+    """The job as which a job goes on, at the end of the chain; the job itself if it was not resumed.
+
+    say: told of each link.
+    """
+    while job.resumed_by:
+        say(f"{job.id} goes on as {job.resumed_by}")
+        job = jobs.find(aws, job.resumed_by)
+    return job
 
 
 def _silent_since(job: Job, heard: datetime | None) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloud import jobs, launch, records, registry, request, resume
+from cloud import jobs, launch, records, registry, request, resume, watch
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.jobs import Job
@@ -135,7 +135,7 @@ def test_links_are_followed_to_the_end_and_said(ready: Aws) -> None:
     for job, successor in zip(chain, [*chain[1:], ""], strict=True):
         remember(ready, job, resumed_by=successor)
     said: list[str] = []
-    assert resume.successor(ready, jobs.find(ready, chain[0]), said.append).id == chain[2]
+    assert watch.successor(ready, jobs.find(ready, chain[0]), said.append).id == chain[2]
     assert said == [f"{chain[0]} goes on as {chain[1]}", f"{chain[1]} goes on as {chain[2]}"]
 
 

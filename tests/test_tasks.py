@@ -12,7 +12,21 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 COMMANDS = (
-    *("attach", "bake", "costs", "demo", "download", "gc", "launch", "logs", "offers", "resume", "setup", "status"),
+    *(
+        "attach",
+        "bake",
+        "bench",
+        "costs",
+        "demo",
+        "download",
+        "gc",
+        "launch",
+        "logs",
+        "offers",
+        "resume",
+        "setup",
+        "status",
+    ),
     *("teardown", "terminate", "test", "wait"),
 )
 
