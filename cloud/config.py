@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 import shlex
@@ -44,7 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "login_user": "ec2-user",
     "caller_address_url": "https://checkip.amazonaws.com",
 }
-"""Every setting with its default; invoke.yaml at the top of the repository explains each."""
+"""Every setting with its default; docs/settings.yaml explains each."""
 
 FALLBACK_REGION = "us-east-1"
 MAX_CONFIG_BYTES = 10_000_000
@@ -53,7 +52,7 @@ INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.(\d+x?large|metal(-\w+)?|nano|micr
 
 @dataclass(frozen=True)
 class Settings:
-    """What a command works with. Fields are explained in invoke.yaml; `None` means "derive it".
+    """What a command works with. Fields are explained in docs/settings.yaml; `None` means "derive it".
 
     Strongest first: an option on the command line, `solver_…` keys of the AWS profile, invoke's config.
     """
@@ -133,6 +132,8 @@ def _profile_section(profile: str | None) -> dict[str, str]:
 
     Read here with configparser, not botocore, because importing botocore costs more than the rest of a short command.
     """
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.read(Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(), encoding="utf-8")
     section = f"profile {profile}" if profile and profile != "default" else "default"

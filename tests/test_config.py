@@ -54,10 +54,10 @@ def test_a_value_of_the_wrong_kind_is_named(home: Path, name: str, value: object
         Settings.from_context({"solver": {name: value}})
 
 
-def test_invoke_yaml_documents_every_setting_with_its_default() -> None:
+def test_the_settings_are_documented_each_with_its_default() -> None:
     import yaml
 
-    documented = yaml.safe_load((Path(__file__).parent.parent / "invoke.yaml").read_text())["solver"]
+    documented = yaml.safe_load((Path(__file__).parent.parent / "docs/settings.yaml").read_text())["solver"]
     assert documented == DEFAULTS
 
 
