@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.config import PACKAGE
 from cloud.errors import CloudError, UsageError
 from cloud.image import DOCKERFILE, Snapshot, snapshot
 
@@ -398,6 +399,23 @@ def test_a_reader_of_the_context_may_stop_early(source: Path, take: Take) -> Non
         with taken.context() as stream:
             assert stream.read(10)
         assert "big" in content(taken)
+
+
+def test_a_large_file_is_not_held_in_memory(source: Path, dockerfile: Path) -> None:
+    size = 200 << 20
+    with (source / "checkpoint.bin").open("wb") as file:
+        file.truncate(size)
+    program = """
+import os, resource, sys
+from pathlib import Path
+from cloud.image import snapshot
+with snapshot(Path(sys.argv[1]), Path(sys.argv[2])) as taken, open(os.devnull, "wb") as nothing:
+    taken.write_context(nothing)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10)
+"""
+    command = [sys.executable, "-c", program, str(source), str(dockerfile)]
+    most = subprocess.run(command, check=True, capture_output=True, cwd=PACKAGE).stdout
+    assert int(most) < size // 2
 
 
 def test_dockerignore_counts_below_a_repository_too(source: Path, sent: Sent) -> None:
