@@ -1,7 +1,7 @@
 """How long a rebuild of the image takes after an edit of one line, beside the two-stage Dockerfile of a beginner.
 
-The workspace has the example trainer, three crates under it, and dependencies of crates.io. These are vendored, so that
-neither side downloads any; the peer would do so at each build. Both build with BuildKit on this machine's engine.
+The workspace has the example trainer, three crates under it, and dependencies of crates.io. Their sources are in the
+builder's image, so that neither side downloads any; the peer would do so at each build. Both build with BuildKit.
 """
 
 from __future__ import annotations
@@ -36,9 +36,16 @@ DEPENDENCIES = {
 LEAST_DEPENDENCIES = 30
 FUNCTIONS = 300
 WORKSPACE = '[workspace]\nresolver = "3"\nmembers = ["crates/*"]\n'
-VENDORED = '[source.crates-io]\nreplace-with = "vendored"\n\n[source.vendored]\ndirectory = "vendor"\n'
+VENDORED = '[source.crates-io]\nreplace-with = "vendored"\n\n[source.vendored]\ndirectory = "/vendor"\n'
+BUILDER_RECIPE = """\
+ARG BUILDER_IMAGE
+FROM ${BUILDER_IMAGE}
+COPY vendor /vendor
+COPY vendored.toml /.cargo/config.toml
+"""
 VERSION_LINE = 'println!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));'
 
+REPOSITORY = "solver-cloud-bench"
 NAIVE = "COPY . . and cargo build"
 NAIVE_RECIPE = f"""\
 ARG BUILDER_IMAGE
@@ -66,8 +73,8 @@ def own_caches(recipe: str) -> str:
     return recipe.replace(OURS_ID, BENCH_ID)
 
 
-def make(source: Path) -> int:
-    """A committed workspace; returns how many dependencies of crates.io it has."""
+def make(source: Path, builder: Path) -> int:
+    """A committed workspace, and what goes into the builder's image; returns how many dependencies it has."""
     shutil.copytree(EXAMPLE / TRAINER, source / TRAINER)
     (source / "Cargo.toml").write_text(WORKSPACE)
     (source / ".gitignore").write_text("/target\n")
@@ -80,9 +87,8 @@ def make(source: Path) -> int:
         if name != BINARY:
             (crate / "src/lib.rs").write_text("".join(map(function, range(FUNCTIONS))))
             before.append(f'{name} = {{ path = "../{name}" }}')
-    run(["cargo", "vendor", "--quiet"], cwd=source)
-    (source / ".cargo").mkdir()
-    (source / ".cargo/config.toml").write_text(VENDORED)
+    run(["cargo", "vendor", "--quiet", str(builder / "vendor")], cwd=source)
+    (builder / "vendored.toml").write_text(VENDORED)
     commit(source)
     return (source / "Cargo.lock").read_text().count("checksum =")
 
@@ -104,14 +110,16 @@ class Builds:
 
     source: Path
     recipes: Path
-    base: images.BaseImages
+    builder_image: str
+    runtime_image: str
     platform: str
-    edits: count[int] = field(default_factory=count)
+    edits: count[int] = field(default_factory=lambda: count(time.time_ns()))
+    """Numbers that no earlier benchmark has had: the engine would remember the result."""
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def edited(self, name: str, build: Callable[[str], None]) -> Callable[[], float]:
         """Edit, build, and see that the image has the edit; returns the seconds of the build."""
-        main, image = self.source / TRAINER / "src/main.rs", f"solver-cloud-bench:{name}"
+        main, image = self.source / TRAINER / "src/main.rs", f"{REPOSITORY}:{name}"
         before = (EXAMPLE / TRAINER / "src/main.rs").read_text()
 
         def action() -> float:
@@ -132,15 +140,15 @@ class Builds:
             engine.build(
                 taken,
                 image,
-                builder_image=self.base.builder,
-                runtime_image=self.base.runtime,
+                builder_image=self.builder_image,
+                runtime_image=self.runtime_image,
                 platform=self.platform,
                 say=lambda _: None,
             )
 
     def plain(self, recipe: str, image: str, source: Path, *options: str) -> None:
         """`docker build` with a recipe of ours here."""
-        bases = {"BUILDER_IMAGE": self.base.builder, "RUNTIME_IMAGE": self.base.runtime}
+        bases = {"BUILDER_IMAGE": self.builder_image, "RUNTIME_IMAGE": self.runtime_image}
         arguments = [word for name, value in bases.items() for word in ("--build-arg", f"{name}={value}")]
         where = ["--file", str(self.recipes / recipe), "--tag", image, str(source)]
         environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
@@ -158,15 +166,18 @@ def measure(runs: int = 3, scale: float = 1) -> list[Figure]:
         (recipes / "ours").write_text(own_caches((PACKAGE / "docker/Dockerfile").read_text()))
         (recipes / "naive").write_text(NAIVE_RECIPE)
         (recipes / "emptying").write_text(EMPTYING)
-        dependencies = make(source)
+        (recipes / "builder").write_text(BUILDER_RECIPE)
+        dependencies = make(source, recipes)
         check(dependencies >= LEAST_DEPENDENCIES, f"{dependencies} dependencies are too few")
-        builds = Builds(source, recipes, base, f"linux/{client.version()['Arch']}")
+        builds = Builds(source, recipes, base.builder, base.runtime, f"linux/{client.version()['Arch']}")
+        builds.plain("builder", f"{REPOSITORY}:builder", recipes)
+        builds.builder_image = f"{REPOSITORY}:builder"
         naive = builds.edited("naive", lambda image: builds.plain("naive", image, source))
         try:
             found = alternate(runs, {"ours": builds.edited("ours", builds.ours), NAIVE: naive})
         finally:
-            builds.plain("emptying", "solver-cloud-bench:emptying", recipes, "--no-cache")
-            run(["docker", "image", "rm", *(f"solver-cloud-bench:{one}" for one in (*builds.seconds, "emptying"))])
+            builds.plain("emptying", f"{REPOSITORY}:emptying", recipes, "--no-cache")
+            run(["docker", "image", "rm", *(f"{REPOSITORY}:{one}" for one in (*builds.seconds, "emptying", "builder"))])
     firsts = {name: Sample(name, (all_[0],)) for name, all_ in builds.seconds.items()}
     what = f"{len(DEPENDENCIES)} crates, {dependencies} dependencies"
     versions = {"docker": program_version("docker", "--version"), "engine": str(client.version()["Version"])}

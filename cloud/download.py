@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from .aws import Aws
 from .bundle_directory import BundleDirectory
 from .errors import CloudError
 from .records import File
-from .transfer import CHUNK, Changed, Source
+from .transfer import Changed, Source
 
 THREADS = 32
 PART = 16 << 20
@@ -56,18 +59,29 @@ def download(
         size = sum(file.size for file in wanted)
         held.check_space(size)
         if wanted:
-            _fetch_all(Source(aws, prefix, connections=THREADS), wanted, held, progress)
+            with closing(Source(aws, prefix)) as source:
+                _fetch_all(source, wanted, held, progress)
     return Download(len(wanted), size, len(files) - len(wanted))
 
 
 def _fetch_all(source: Source, files: list[File], held: BundleDirectory, progress: Callable[[int], None]) -> None:
     """Small files by one thread each; big ones after another, by all threads together."""
+    small = deque(file for file in files if file.size <= BIG)
+
+    def fetch_small() -> None:
+        while small:
+            try:
+                file = small.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            _fetch(source, file, held, progress)
+
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for file in (file for file in files if file.size > BIG):
                 _fetch_big(source, pool, file, held, progress)
-            small = [pool.submit(_fetch, source, file, held, progress) for file in files if file.size <= BIG]
-            for done in wait(small, return_when=FIRST_EXCEPTION).done:
+            workers = [pool.submit(fetch_small) for _ in range(min(THREADS, len(small)))]
+            for done in wait(workers, return_when=FIRST_EXCEPTION).done:
                 done.result()
         except BaseException:
             source.stop()
@@ -80,7 +94,7 @@ def _fetch(source: Source, file: File, held: BundleDirectory, progress: Callable
     digest = hashlib.sha256()
     with held.whole_file(file) as out:
 
-        def write(chunk: bytes, position: int) -> None:
+        def write(chunk: memoryview, position: int) -> None:
             digest.update(chunk)
             _write_all(out, chunk, position)
             progress(len(chunk))
@@ -95,7 +109,7 @@ def _fetch_big(
     """A file in parts, by all threads; hashed behind them, from the page cache."""
     with held.whole_file(file) as out:
 
-        def write(chunk: bytes, position: int) -> None:
+        def write(chunk: memoryview, position: int) -> None:
             _write_all(out, chunk, position)
             progress(len(chunk))
 
@@ -104,7 +118,7 @@ def _fetch_big(
 
         parts = {start: pool.submit(fetch, start) for start in range(0, file.size, PART)}
         try:
-            _check(file, _hash_behind(out, parts))
+            _check(file, _hash_behind(out, file.size, parts))
         except BaseException:
             source.stop()
             for part in parts.values():
@@ -113,25 +127,23 @@ def _fetch_big(
             raise
 
 
-def _hash_behind(out: int, parts: dict[int, Future[None]]) -> str:
+def _hash_behind(out: int, size: int, parts: dict[int, Future[None]]) -> str:
     digest = hashlib.sha256()
     for start, part in parts.items():
         part.result()
-        end = start + PART
-        for position in range(start, end, CHUNK):
-            digest.update(os.pread(out, min(CHUNK, end - position), position))
+        with mmap.mmap(out, min(PART, size - start), access=mmap.ACCESS_READ, offset=start) as data:
+            digest.update(data)
     return digest.hexdigest()
 
 
-def _write_all(out: int, chunk: bytes, position: int) -> None:
+def _write_all(out: int, chunk: memoryview, position: int) -> None:
     """A disk that fills up takes a part of a chunk, and says so only when it is offered the rest."""
-    rest = memoryview(chunk)
-    while rest:
-        written = os.pwrite(out, rest, position)
-        rest, position = rest[written:], position + written
+    while chunk:
+        written = os.pwrite(out, chunk, position)
+        chunk, position = chunk[written:], position + written
 
 
-def _read(source: Source, file: File, start: int, end: int, write: Callable[[bytes, int], None]) -> None:
+def _read(source: Source, file: File, start: int, end: int, write: Callable[[memoryview, int], None]) -> None:
     try:
         source.read(file.path, start, end, file.size, write)
     except Changed:

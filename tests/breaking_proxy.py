@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +33,7 @@ class Seen:
     range: str | None
     if_match: str | None
     authorization: str
+    client: tuple[str, int]
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Proxy:
     always: Fault | None = None
     seen: list[Seen] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
+    tunnels: list[tuple[str, str | None]] = field(default_factory=list)
+    """The CONNECTs that it has seen: to where, and by whose Proxy-Authorization."""
 
 
 class Server(ThreadingHTTPServer):
@@ -49,10 +54,12 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: int, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
-        self.proxy = Proxy(f"http://127.0.0.1:{self.server_address[1]}")
+        self.proxy = Proxy(f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}")
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, *_: Any) -> None:
         """A client that goes away is no news."""
@@ -67,7 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = None
         if self.command == "GET" and "/" in key.strip("/") and "list-type" not in self.path:
             headers = self.headers
-            proxy.seen.append(Seen(key, headers["Range"], headers["If-Match"], headers["Authorization"]))
+            proxy.seen.append(
+                Seen(key, headers["Range"], headers["If-Match"], headers["Authorization"], self.client_address)
+            )
             fault = proxy.faults.popleft() if proxy.faults else proxy.always
         if fault and isinstance(fault.how, int):
             body = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -88,6 +97,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
 
+    def do_CONNECT(self) -> None:
+        """A tunnel, as to a server that is spoken to by TLS."""
+        self.server.proxy.tunnels.append((self.path, self.headers["Proxy-Authorization"]))
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as upstream:
+            self._answer(200, [], b"")
+            back = threading.Thread(target=_pump, args=(upstream, self.connection))
+            back.start()
+            _pump(self.connection, upstream)
+            back.join()
+        self.close_connection = True
+
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
@@ -105,3 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Everything that comes from one socket to another, and then its end."""
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

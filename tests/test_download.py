@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import random
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,7 +50,21 @@ def s3() -> Iterator[int]:
 @pytest.fixture
 def proxy(s3: int) -> Iterator[Proxy]:
     urllib.request.urlopen(f"http://127.0.0.1:{s3}/moto-api/reset", data=b"").close()
-    server = Server(s3)
+    with serving(Server(s3)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def secure(s3: int, proxy: Proxy, certificate: Path) -> Iterator[Proxy]:
+    """The same, spoken to by TLS."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    with serving(Server(s3, tls)) as secure:
+        yield secure
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Proxy]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server.proxy
@@ -54,6 +72,17 @@ def proxy(s3: int) -> Iterator[Proxy]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody has signed, with its key beside it."""
+    path = tmp_path_factory.mktemp("tls") / "own.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=own"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", str(path), "-keyout", str(path.with_suffix(".key"))]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)
+    return path
 
 
 @pytest.fixture
@@ -129,8 +158,8 @@ def test_a_file_that_is_known_is_neither_fetched_nor_read(
     read: list[Path] = []
     sha256 = bundle_directory._sha256
 
-    def noted(target: Path) -> str:
-        read.append(target)
+    def noted(target: str) -> str:
+        read.append(Path(target))
         return sha256(target)
 
     monkeypatch.setattr(bundle_directory, "_sha256", noted)
@@ -285,7 +314,72 @@ def test_keys_that_are_renewed_meanwhile_sign_what_comes_after(
     assert (used[0], used[-1]) == ("AKIATEST", "AKIARENEWED")
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "", "a\0b", ".solver-cloud/lock"])
+def test_certificate_and_host_name_are_checked(
+    aws: Aws, files: tuple[File, ...], run: Path, secure: Proxy, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", secure.address)
+    account = Aws(aws.settings)
+    assert fetch(account, files, run).fetched == len(secure.seen) == 4
+    assert tree(run) == CONTENT
+    wrong_name = secure.address.replace("127.0.0.1", "localhost")
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        transfer._connector(account, wrong_name)().connect()
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    with pytest.raises(ssl.SSLCertVerificationError, match=r"self.signed"):
+        transfer._connector(Aws(aws.settings), secure.address)().connect()
+
+
+def test_a_proxy_is_asked_for_a_tunnel(
+    aws: Aws,
+    files: tuple[File, ...],
+    run: Path,
+    proxy: Proxy,
+    secure: Proxy,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", secure.address)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.address.replace("//", "//me:p%40ss@"))
+    assert fetch(Aws(aws.settings), files, run).fetched == len(secure.seen) == 4
+    assert tree(run) == CONTENT
+    to = (secure.address.removeprefix("https://"), f"Basic {base64.b64encode(b'me:p@ss').decode()}")
+    assert set(proxy.tunnels) == {to}
+    assert len(proxy.tunnels) >= 2  # botocore's listing goes through one as well
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    proxy.tunnels.clear()
+    shutil.rmtree(run)
+    assert fetch(Aws(aws.settings), files, run).fetched == 4
+    assert proxy.tunnels == []
+
+
+def test_a_proxy_that_cannot_be_used_is_refused(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "https://proxy.example:3128")
+    with pytest.raises(CloudError, match="https:// proxy"):
+        transfer._connector(aws, "https://bucket.example/")
+
+
+def test_a_connection_serves_many_files(
+    aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "THREADS", 1)
+    fetch(aws, files, run)
+    assert len(proxy.seen) == 4
+    assert len({one.client for one in proxy.seen}) == 1
+
+
+def test_nothing_changed_writes_nothing(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    fetch(aws, files, run)
+    index = cache.path(bundle_directory._index(run))
+    before = index.stat()
+    fetch(aws, files, run)
+    assert index.stat() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["../evil", "/etc/evil", "a/../../evil", "", "a\0b", ".solver-cloud/lock", "./.solver-cloud/lock", "."]
+)
 def test_a_record_cannot_write_outside_the_directory(aws: Aws, path: str, run: Path) -> None:
     with pytest.raises(CloudError, match="outside the bundle"):
         fetch(aws, (File(path, 1, "00"),), run)
