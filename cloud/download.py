@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from .aws import Aws
 from .bundle_directory import BundleDirectory
 from .errors import CloudError
 from .records import File
-from .transfer import Changed, Source
+from .transfer import CHUNK, Changed, Source
 
 THREADS = 32
 PART = 16 << 20
@@ -118,7 +117,7 @@ def _fetch_big(
 
         parts = {start: pool.submit(fetch, start) for start in range(0, file.size, PART)}
         try:
-            _check(file, _hash_behind(out, file.size, parts))
+            _check(file, _hash_behind(out, parts))
         except BaseException:
             source.stop()
             for part in parts.values():
@@ -127,12 +126,12 @@ def _fetch_big(
             raise
 
 
-def _hash_behind(out: int, size: int, parts: dict[int, Future[None]]) -> str:
+def _hash_behind(out: int, parts: dict[int, Future[None]]) -> str:
     digest = hashlib.sha256()
     for start, part in parts.items():
         part.result()
-        with mmap.mmap(out, min(PART, size - start), access=mmap.ACCESS_READ, offset=start) as data:
-            digest.update(data)
+        for position in range(start, start + PART, CHUNK):
+            digest.update(os.pread(out, min(CHUNK, start + PART - position), position))
     return digest.hexdigest()
 
 
