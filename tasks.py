@@ -417,9 +417,8 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     if not only:
         for check in ("ruff check .", "ruff format --check .", "mypy ."):
             c.run(f"{sys.executable} -m {check}", echo=True, in_stream=False)
-    words = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
-    words += [*(["--all"] if all_ else []), *(["-k", only] if only else [])]
-    c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
+    words = ["--numprocesses", "2", "--dist", "loadfile"]
+    run_module(c, "pytest", *words, *(["--all"] if all_ else []), *(["-k", only] if only else []))
 
 
 @task(
@@ -431,14 +430,12 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
 def bench(c: Context, only: str | None = None, write: bool = False) -> None:
     """Measure anew what docs/performance.md says."""
     os.chdir(cloud.config.PACKAGE)
-    words = [
-        sys.executable,
-        "-m",
-        "bench",
-        *([] if only is None else ["--only", only]),
-        *(["--write"] if write else []),
-    ]
-    c.run(shlex.join(words), echo=True, in_stream=False, pty=sys.stdout.isatty())
+    run_module(c, "bench", *([] if only is None else ["--only", only]), *(["--write"] if write else []))
+
+
+def run_module(c: Context, *words: str) -> None:
+    """Run `python -m WORDS` where its colours and progress are seen, if they can be."""
+    c.run(shlex.join([sys.executable, "-m", *words]), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
 ns = Collection(

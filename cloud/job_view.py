@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import costs
-from .display import dollars, duration
+from .display import dollars, duration, fields_of
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
         looked_up["latest_line"] = looked_up.pop("latest")
     cost = costs.so_far(job)
     spent = {**asdict(cost), "total": cost.total, "at_most": costs.at_most(job)}
-    own = {field.name: getattr(job, field.name) for field in fields(job)}  # `asdict` copies all, ten thousand times
-    return {**own, "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
+    return {**fields_of(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
 
 
 COST_HEADINGS = ("JOB", "LAUNCHED", "STATUS", "TYPE", "MARKET", "RAN", "COST", "CONFIG")

@@ -11,7 +11,6 @@ import sys
 import tarfile
 import textwrap
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,8 @@ from cloud.config import PACKAGE
 from cloud.errors import CloudError
 from cloud.image import snapshot
 from localcloud.images import BaseImages, base_images
+
+from .localcloud.conftest import eventually
 
 TRAINER = PACKAGE / "docker" / "Dockerfile"
 
@@ -266,21 +267,14 @@ with snapshot(Path({str(source)!r}), Path({str(dockerfile)!r})) as taken:
         assert process.stdout
         lines = iter(process.stdout.readline, "")
         assert any(line.rstrip().endswith("started") and "RUN" not in line for line in lines)
-        wait_until(lambda: running(marker), 20)  # the shell has said so before it starts the program
+        eventually(lambda: running(marker), 20)  # the shell has said so before it starts the program
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in complaint
-    wait_until(lambda: not running(marker), 20)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: not running(marker), 20)
 
 
 def running(marker: str) -> bool:

@@ -31,7 +31,8 @@ prepare_container() {
         "$JOB_IMAGE" "${JOB_TRAINER[@]}"
 }
 
-# The pull is what takes longest, so it begins as soon as the job is this instance's, and the rest of the boot goes on meanwhile. It tries once; what comes of it, `pull_image` finds out.
+# The pull is what takes longest, so it begins as soon as the job is this instance's, and the rest of the boot goes on
+# meanwhile. It tries once; what comes of it, `pull_image` finds out.
 begin_pull() {
     ((EPOCHSECONDS < DEADLINE)) || return 0
     { command -v docker && start_docker && { has_image || log_in_and_pull; }; } >/dev/null 2>&1 &
