@@ -30,7 +30,7 @@ LASTS = timedelta(minutes=30)
 """What a builder has: it installs nothing on the ECS-optimized image, and pulls one image."""
 BUILDERS = {"x86_64": "m6i.large", "arm64": "m6g.large"}
 """The type of the builder, by architecture; with a GPU's driver, too, it boots without the GPU."""
-SCRIPTS = ("steps.sh", "aws.sh", "machine.sh", "training.sh", "bake.sh")
+SCRIPTS = ("steps.sh", "aws.sh", "instance.sh", "machine.sh", "container.sh", "bake.sh")
 POLL = 5
 """Seconds."""
 

@@ -15,7 +15,9 @@ from .errors import CloudError
 LIMIT = 16384
 """Bytes that EC2 takes, before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html"""
 
-SCRIPTS = ("steps.sh", "aws.sh", "money.sh", "machine.sh", "sync.sh", "training.sh", "job.sh")
+SHARED = ("steps.sh", "aws.sh", "money.sh", "sync.sh", "training.sh")
+"""The files of userdata/ that an instance's job and a sweep's child have in common."""
+SCRIPTS = (*SHARED, "instance.sh", "machine.sh", "container.sh", "job.sh")
 """The files of userdata/ in the order in which they make one script; the last calls `main`."""
 
 # User data scripts run at the first boot only, unless cloud-init is told otherwise; this is what AWS documents:

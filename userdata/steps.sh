@@ -17,7 +17,8 @@ BOOT_LOG=$SOLVER_HOME/logs/boot.log
 OUTPUT=$SOLVER_HOME/output
 SNAPSHOT=$SOLVER_HOME/snapshot
 STATE=$SOLVER_HOME/state
-S3= # s3://BUCKET/jobs/INSTANCE, once the instance knows who it is
+JOB= # its name in the record, once it is known: the instance id, or SWEEP/INDEX
+S3=  # where all of it goes: s3://BUCKET/jobs/INSTANCE or s3://BUCKET/sweeps/SWEEP/INDEX
 
 # Seconds.
 DEADLINE_GRACE=600        # from the deadline to the shutdown timer: for the trainer's checkpoint, a last sync and the record

@@ -37,13 +37,7 @@ in_group() {
 }
 
 sync_logs() {
-    if [[ -e $STATE/started ]]; then
-        if in_group "$DOCKER_LIMIT" docker logs solver >"$STATE/trainer.log" 2>&1; then
-            mv "$STATE/trainer.log" "$SOLVER_HOME/logs/trainer.log"
-        else
-            rm -f "$STATE/trainer.log"
-        fi
-    fi
+    [[ ! -e $STATE/started ]] || save_trainer_log
     attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
 }
 
