@@ -22,7 +22,7 @@ from .user import User, inv, on_local_cloud
 
 BY_HAND = "docker run by hand"
 SECONDS = 120
-TRAINER = ["train", "--config", "/solver/config/model.yaml", "--output", "/solver/output"]
+TRAINER = ["poker-solver-trainer", "train", "--config", "/solver/config/model.yaml", "--output", "/solver/output"]
 ITERATIONS = 1_000_000_000
 """More than any run here gets to."""
 FIRST = "poker-solver-trainer"

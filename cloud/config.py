@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "dockerfile": None,
     "builder_image": "rust:1.85",
     "runtime_image": "debian:bookworm-slim",
-    "trainer": "train --config {config} --output {output}",
+    "trainer": "poker-solver-trainer train --config {config} --output {output}",
     "instance": None,
     "on_demand": False,
     "fallback": None,

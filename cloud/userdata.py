@@ -144,7 +144,12 @@ def assignments(job: UserData) -> Iterator[str]:
     }
     for name, value in values.items():
         yield assignment(name, value)
-    yield f"JOB_TRAINER=({' '.join(map(_quoted, job.trainer))})"
+    yield array("JOB_TRAINER", job.trainer)
+    yield from programs()
+
+
+def programs() -> Iterator[str]:
+    """The Python programs that the scripts run, as assignments."""
     yield f"RECORD_PY={shlex.quote(_text('record.py'))}"
     yield f"SNAPSHOT_PY={shlex.quote(_text('snapshot.py'))}"
 
@@ -152,6 +157,11 @@ def assignments(job: UserData) -> Iterator[str]:
 def assignment(name: str, value: str | int) -> str:
     """One line of bash."""
     return f"{name}={_quoted(str(value))}"
+
+
+def array(name: str, words: Iterable[str]) -> str:
+    """One line of bash that makes an array."""
+    return f"{name}=({' '.join(map(_quoted, words))})"
 
 
 def _quoted(text: str) -> str:

@@ -136,7 +136,10 @@ def test_the_plan_says_what_was_asked(aws: Aws) -> None:
     decided = plan(aws, max_hours=3.0, max_cost=1.5)
     assert decided.deadline(CLAIM) - CLAIM.launched_at == timedelta(hours=3)
     assert decided.config_key == f"configs/{decided.config_sha256}/fast_buckets.yaml"
-    assert decided.trainer == ("train", "--config", "/solver/config/fast_buckets.yaml", "--output", "/solver/output")
+    assert decided.trainer == (
+        *("poker-solver-trainer", "train", "--config", "/solver/config/fast_buckets.yaml"),
+        *("--output", "/solver/output"),
+    )
     assert decided.asked_of(OFFER) == {
         "instance_type": "c7i.4xlarge",
         "market": "spot",
@@ -148,7 +151,7 @@ def test_the_plan_says_what_was_asked(aws: Aws) -> None:
         "config_sha256": decided.config_sha256,
         "output": "~/models/run-001",
         "image": IMAGE,
-        "trainer": "train --config {config} --output {output}",
+        "trainer": "poker-solver-trainer train --config {config} --output {output}",
         "max_hours": 3.0,
         "max_cost": 1.5,
         "keep_on_failure": None,

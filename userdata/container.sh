@@ -2,6 +2,11 @@
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The trainer of an instance: a container in a tmux session.
 
+# Seconds.
+DOCKER_LIMIT=60           # one docker command that moves no data
+PULL_LIMIT=1800           # one attempt at the image
+
+BALLAST_BYTES=$((16 << 20)) # of the disk, free for the job's end if the trainer has filled the rest
 PULL= # pid of the early pull
 
 inspect() {
@@ -94,6 +99,10 @@ watch_trainer() {
     echo ended >&"$EVENTS"
 }
 
+trainer_runs() {
+    [[ $(inspect '{{.State.Running}}' 2>/dev/null) == true ]]
+}
+
 # Whether the trainer has really ended; sets EXIT_CODE.
 trainer_ended() {
     local state
@@ -116,7 +125,7 @@ exit_code() {
 }
 
 # The whole of what the trainer has printed; a log that cannot be had does not take the place of the one before.
-save_trainer_log() {
+gather_logs() {
     if in_group "$DOCKER_LIMIT" docker logs solver >"$STATE/trainer.log" 2>&1; then
         mv "$STATE/trainer.log" "$SOLVER_HOME/logs/trainer.log"
     else

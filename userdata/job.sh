@@ -38,25 +38,6 @@ main() {
     upload_all
 }
 
-await_stop() {
-    log "waiting for EC2 to stop the instance"
-    [[ -z $TOLD ]] || go_down
-    pause "$INTERRUPTION_PATIENCE"
-    log "EC2 has not stopped the instance: going on"
-}
-
-judge() {
-    case $EXIT_CODE in
-        0) ;;
-        130) fail "stopped from the terminal (exit 130)" ;;
-        *) fail "trainer exited with $EXIT_CODE$(signal_name)" ;;
-    esac
-}
-
-signal_name() {
-    ((EXIT_CODE <= 128)) || echo " (SIG$(kill -l "$EXIT_CODE"))"
-}
-
 # The machine is told to stop: by EC2 for an interruption, by `terminate`, by the timer, or by somebody on it.
 on_signal() {
     is_main || exit 143
@@ -75,17 +56,6 @@ on_signal() {
         *) [[ -z $S3 ]] || say_interrupted ;;
     esac
     go_down
-}
-
-# The machine is being stopped; there is nothing left to do for this script.
-go_down() {
-    OUTCOME=down
-    exit 0
-}
-
-# A subshell that is ended before it has forgotten the traps of its parent runs them.
-is_main() {
-    ((BASHPID == $$))
 }
 
 # Runs however the script ends.
@@ -126,19 +96,6 @@ stay_for_a_look() {
     attempt "staying for a look" call ec2 create-tags --resources "$INSTANCE" \
         --tags "Key=solver:kept-until,Value=$(date --date="@$until" +%FT%TZ)"
     [[ -n $told ]] || pause $((until - EPOCHSECONDS))
-}
-
-# A failure must not keep another from being told: every attempt is made.
-record_failure() {
-    [[ -n $INSTANCE ]] || return 1
-    if [[ $(inspect '{{.State.Running}}' 2>/dev/null) == true ]]; then
-        stop_trainer
-    fi
-    stop_sync
-    sync_everything ended
-    attempt "writing the record" write_record failed "$PHASE" --ended &&
-        attempt "uploading the record" outlasting "$OUTAGE_TRIES" send_record
-    enter failed "$PHASE"
 }
 
 main "$@"

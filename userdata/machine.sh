@@ -2,6 +2,13 @@
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # The machine: its shutdown timer, its log, the unit the job runs in, what must be installed, and its end.
 
+SSH_KEYS=${SOLVER_SSH_KEYS:-/etc/ssh}
+SYSTEMD=${SOLVER_SYSTEMD:-/run/systemd/system} # exists where systemd is pid 1: sd_booted(3)
+
+# Seconds.
+INSTALL_LIMIT=600         # one package
+POWER_OFF_PATIENCE=60     # from `shutdown` until EC2 is asked to end the instance
+
 # The first act of every boot, and again when the deadline changes: whatever hangs later, the machine ends.
 arm_timer() {
     local seconds=$((DEADLINE + DEADLINE_GRACE - EPOCHSECONDS))

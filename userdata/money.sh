@@ -22,6 +22,7 @@ SPENT=0                                  # what they cost
 PRICE=$JOB_PRICE                         # of the machine that runs; 0 if unknown
 PRICED=$((EPOCHSECONDS - START_SECONDS)) # since when it is that price
 COST=0                                   # of this attempt until then, times 3600: as exact as a price times seconds
+SHARE=(1 1)                              # the job's vCPUs and the machine's, if others run on it, too
 COUNTER=                                 # process group of what counts on the disk
 
 # What the boots before have counted. One that was cut off has run on for a while after its last count.
@@ -103,6 +104,16 @@ spot_price() {
             --query 'SpotPriceHistory[].[SpotPrice]' --output text
 }
 
+# spent: all attempts until now, in micro-dollars; - where the price of one is unknown.
+spent() {
+    local cost sum=0
+    while read -r _ _ cost _; do
+        [[ $cost != - ]] || { echo - && return 0; }
+        ((sum += cost))
+    done < <(print_attempts open)
+    echo "$sum"
+}
+
 # What has been asked: seconds until now are counted at the price before, if there was one.
 take_price() {
     local dollars=none price fraction before=$DEADLINE now=$EPOCHSECONDS
@@ -112,7 +123,7 @@ take_price() {
         return 0
     fi
     fraction=${BASH_REMATCH[3]-}000000
-    price=$((10#${BASH_REMATCH[1]} * 1000000 + 10#${fraction:0:6}))
+    price=$(((10#${BASH_REMATCH[1]} * 1000000 + 10#${fraction:0:6}) * SHARE[0] / SHARE[1]))
     ((price > 0 && price != PRICE)) || return 0
     ((PRICE == 0)) || COST=$((COST + (now - PRICED) * PRICE)) PRICED=$now
     PRICE=$price

@@ -11,8 +11,6 @@ set -u -o pipefail
 export HOME=${HOME:-/root} LC_ALL=C.UTF-8 TZ=UTC
 
 SOLVER_HOME=${SOLVER_HOME:-/var/lib/solver}
-SSH_KEYS=${SOLVER_SSH_KEYS:-/etc/ssh}
-SYSTEMD=${SOLVER_SYSTEMD:-/run/systemd/system} # exists where systemd is pid 1: sd_booted(3)
 BOOT_LOG=$SOLVER_HOME/logs/boot.log
 OUTPUT=$SOLVER_HOME/output
 SNAPSHOT=$SOLVER_HOME/snapshot
@@ -23,22 +21,17 @@ S3=  # where all of it goes: s3://BUCKET/jobs/INSTANCE or s3://BUCKET/sweeps/SWE
 # Seconds.
 DEADLINE_GRACE=600        # from the deadline to the shutdown timer: for the trainer's checkpoint, a last sync and the record
 CALL_LIMIT=120            # one AWS call with the retries of the CLI
-DOCKER_LIMIT=60           # one docker command that moves no data
-INSTALL_LIMIT=600         # one package
-PULL_LIMIT=1800           # one attempt at the image
 SYNC_LIMIT=1800           # one sync of what changed since the one before
 UPLOAD_LIMIT=86400        # the bundle
 HASH_LIMIT=1800           # sha256 of the bundle
 STOP_SECONDS=60           # for the trainer to write a checkpoint; a spot notice comes 120 s before the end
 INTERRUPTION_PATIENCE=600 # from a spot notice until EC2 has surely changed its mind
-POWER_OFF_PATIENCE=60     # from `shutdown` until EC2 is asked to end the instance
 
 # How often AWS is asked during an outage.
 OUTAGE_TRIES=5  # a minute of pauses
 RESULT_TRIES=20 # a quarter of an hour: for what would be lost with the disk
 
 BALLAST=$STATE/ballast
-BALLAST_BYTES=$((16 << 20)) # of the disk, free for the job's end if the trainer has filled the rest
 
 # What the job has come to.
 INSTANCE=       # instance id

@@ -37,7 +37,7 @@ in_group() {
 }
 
 sync_logs() {
-    [[ ! -e $STATE/started ]] || save_trainer_log
+    [[ ! -e $STATE/started ]] || gather_logs
     attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
-# What happens while the trainer runs, wherever that is: container.sh and child.sh start it, and tell when it has ended.
+# What happens while the trainer runs, and what its end means, wherever that is: container.sh or child.sh starts it.
 
 EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance, price
 WATCHERS=() # pids of those who tell
@@ -103,4 +103,45 @@ save_for_next_boot() {
     sync_everything stopped
     say_interrupted
     SAVING=
+}
+
+await_stop() {
+    log "waiting for EC2 to stop the instance"
+    [[ -z $TOLD ]] || go_down
+    pause "$INTERRUPTION_PATIENCE"
+    log "EC2 has not stopped the instance: going on"
+}
+
+judge() {
+    case $EXIT_CODE in
+        0) ;;
+        130) fail "stopped from the terminal (exit 130)" ;;
+        *) fail "trainer exited with $EXIT_CODE$(signal_name)" ;;
+    esac
+}
+
+signal_name() {
+    ((EXIT_CODE <= 128)) || echo " (SIG$(kill -l "$EXIT_CODE"))"
+}
+
+# Where this runs is being stopped; there is nothing left to do for this script.
+go_down() {
+    OUTCOME=down
+    exit 0
+}
+
+# A subshell that is ended before it has forgotten the traps of its parent runs them.
+is_main() {
+    ((BASHPID == $$))
+}
+
+# A failure must not keep another from being told: every attempt is made.
+record_failure() {
+    [[ -n $S3 ]] || return 1
+    ! trainer_runs || stop_trainer
+    stop_sync
+    sync_everything ended
+    attempt "writing the record" write_record failed "$PHASE" --ended &&
+        attempt "uploading the record" outlasting "$OUTAGE_TRIES" send_record
+    enter failed "$PHASE"
 }

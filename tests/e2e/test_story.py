@@ -22,7 +22,7 @@ def trained_by_hand(image: str, config: Path, output: Path) -> dict[str, bytes]:
     subprocess.run(
         [
             *("docker", "run", "--rm", "-v", f"{config.parent}:/in:ro", "-v", f"{output}:/out", image),
-            *("train", "--config", f"/in/{config.name}", "--output", "/out"),
+            *("poker-solver-trainer", "train", "--config", f"/in/{config.name}", "--output", "/out"),
         ],
         check=True,
         capture_output=True,

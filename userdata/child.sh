@@ -1,0 +1,219 @@
+#!/bin/bash
+# shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
+# One training of a sweep, from start to end, in its container of AWS Batch, which shares the machine with others. An
+# attempt goes on from what the one before has left in S3. Exit code 0: complete; RETRY: not its fault, to be tried again;
+# any other: failed.
+
+RETRY=75 # EX_TEMPFAIL of sysexits.h; cloud/batch.py knows it, too
+START_SECONDS=0 PRICED=$EPOCHSECONDS # the machine was there before
+TRAINER=        # process group
+TYPE='' ZONE='' # of the machine
+TRAINER_LOG=$SOLVER_HOME/logs/trainer.log
+
+main() {
+    trap finish EXIT
+    trap on_signal TERM INT HUP
+    JOB_DEADLINE=$((EPOCHSECONDS + JOB_MAX_SECONDS))
+    DEADLINE=$JOB_DEADLINE
+    know_itself
+    mkdir -p "$SOLVER_HOME"/{config,output,snapshot,logs,state}
+    recall
+    [[ ! -e $SOLVER_HOME/job.json || $(<"$SOLVER_HOME/job.json") != *'"status": "complete"'* ]] || go_home
+    open_log
+    look_at_machine
+    keep_limits
+    until train; do
+        await_stop
+    done
+    judge
+    upload_all
+}
+
+# A retried sweep's array has fewer children, which keep the numbers that they had.
+know_itself() {
+    local index=${AWS_BATCH_JOB_ARRAY_INDEX:-0}
+    INDEX=${JOB_CHILDREN[index]-$index}
+    JOB=$JOB_SWEEP/$INDEX S3=s3://$JOB_BUCKET/sweeps/$JOB
+}
+
+# All that is in S3 comes to the same place on the disk: the config, and what earlier attempts have left.
+recall() {
+    local name
+    step "fetching config and output" outlasting "$OUTAGE_TRIES" fetch_everything
+    for name in attempts started timeline; do
+        [[ ! -e $SOLVER_HOME/logs/$name ]] || cp "$SOLVER_HOME/logs/$name" "$STATE/$name"
+    done
+    recall_attempts
+}
+
+fetch_everything() {
+    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" s3 cp --only-show-errors --recursive --exclude 'bundle/*' "$S3" "$SOLVER_HOME"
+}
+
+# The attempt before was cut off when all was done.
+go_home() {
+    log "it is complete already"
+    trap - EXIT
+    exit 0
+}
+
+# Everything printed from here on goes to the log in S3, and on to Batch's.
+open_log() {
+    exec > >(exec tee --append "$BOOT_LOG") 2>&1
+    log "attempt ${AWS_BATCH_JOB_ATTEMPT-} of $JOB"
+    mark script
+}
+
+look_at_machine() {
+    local name cpus price zone dollars
+    step "asking for the instance id" keep instance imds meta-data/instance-id
+    step "asking for the market" keep market imds meta-data/instance-life-cycle
+    step "asking for the type" keep type imds meta-data/instance-type
+    step "asking for the zone" keep zone imds meta-data/placement/availability-zone
+    INSTANCE=$(<"$WORK/instance") MARKET=$(<"$WORK/market") TYPE=$(<"$WORK/type") ZONE=$(<"$WORK/zone")
+    while read -r name cpus price; do
+        [[ $name != "$TYPE" ]] || SHARE=("$JOB_VCPUS" "$cpus") PRICE=$price
+    done <<<"$JOB_TYPES"
+    if [[ $MARKET == spot ]]; then
+        PRICE=0
+        while read -r name zone price; do
+            [[ "$name $zone" != "$TYPE $ZONE" ]] || PRICE=$price
+        done <<<"$JOB_SPOT_PRICES"
+    fi
+    PRICE=$((PRICE * SHARE[0] / SHARE[1]))
+    printf -v dollars '%d.%06d' $((PRICE / 1000000)) $((PRICE % 1000000))
+    log "on $INSTANCE, $TYPE in $ZONE ($MARKET); its share costs \$$dollars an hour"
+    JOB_ASKED="${JOB_ASKED%\}}, \"index\": $INDEX, \"instance\": \"$INSTANCE\", \"instance_type\": \"$TYPE\",
+        \"market\": \"$MARKET\", \"zone\": \"$ZONE\", \"price\": $( ((PRICE > 0)) && echo "$dollars" || echo null)}"
+}
+
+# Hours count while it runs: those in the queue, which may be many, do not.
+keep_limits() {
+    local line begun seconds past=0
+    for line in "${PAST[@]}"; do
+        read -r begun seconds _ <<<"$line"
+        ((past += seconds))
+    done
+    ((JOB_DEADLINE -= past, 1))
+    set_deadline
+    deadline
+    count
+    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
+}
+
+# Batch's own timer, which is a little longer, is armed already.
+arm_timer() {
+    return 0
+}
+
+enter() {
+    STATUS=$1 PHASE=$2
+    log "$STATUS: $PHASE"
+}
+
+start_trainer() {
+    rm -f "$WORK/exit-code"
+    apart run_trainer
+    TRAINER=$GROUP
+    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
+    mark training
+}
+
+run_trainer() {
+    trap - EXIT TERM INT HUP
+    "${JOB_TRAINER[@]}" >>"$TRAINER_LOG" 2>&1 &
+    echo $! >"$WORK/trainer"
+    wait $!
+    echo $? >"$WORK/exit-code"
+}
+
+watch_trainer() {
+    tail --pid="$TRAINER" --follow /dev/null
+    echo ended >&"$EVENTS"
+}
+
+trainer_runs() {
+    [[ -n $TRAINER ]] && kill -0 -- "-$TRAINER" 2>/dev/null
+}
+
+trainer_ended() {
+    EXIT_CODE=$(exit_code) || EXIT_CODE=137 # it was killed with all that looked after it
+}
+
+end_trainer() {
+    kill -TERM "$(<"$WORK/trainer")" 2>/dev/null
+    limited "$STOP_SECONDS" tail --pid="$TRAINER" --follow /dev/null || kill -KILL -- "-$TRAINER"
+}
+
+exit_code() {
+    cat "$WORK/exit-code" 2>/dev/null
+}
+
+# What the next attempt wants to know goes with the logs, each of which is one file over all attempts.
+gather_logs() {
+    cp "$STATE"/{started,attempts,timeline} "$SOLVER_HOME/logs/"
+}
+
+say_interrupted() {
+    enter interrupted "$PHASE"
+    attempt "writing the record" put_record interrupted "$PHASE"
+}
+
+# Batch ends the container: for `terminate`, at its time limit, or because the machine ends. It gives thirty seconds or,
+# as our machines are made, two minutes.
+on_signal() {
+    is_main || exit 143
+    log "told to stop"
+    if [[ -n $SAVING ]]; then
+        TOLD=yes
+        return 0
+    fi
+    trap '' TERM INT HUP
+    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
+    [[ $STATUS != running ]] || save_for_next_boot
+    go_down
+}
+
+# Runs however the script ends.
+finish() {
+    local code=0
+    trap - EXIT
+    is_main || exit 143
+    trap '' TERM INT HUP
+    if [[ -z $OUTCOME ]]; then
+        OUTCOME=failed REASON="the job's script ended unexpectedly" EXIT_CODE=
+    fi
+    unwatch
+    rm -f "$BALLAST"
+    case $OUTCOME in
+        down) code=$RETRY ;;
+        failed)
+            code=$(failure_code)
+            record_failure
+            ;;
+    esac
+    log "ending: $OUTCOME, exit code $code"
+    end_attempt
+    [[ $OUTCOME == complete ]] || sync_logs
+    [[ -z $INSTANCE ]] || attempt "noting what it has cost" note_cost
+    rm -rf "$WORK"
+    exit "$code"
+}
+
+# Whether another attempt makes sense: not if the trainer has failed by itself, nor at the end of its time.
+failure_code() {
+    if [[ $REASON == "$DEADLINE_REASON" || $EXIT_CODE == "$RETRY" ]]; then
+        echo 1
+    elif [[ -n $EXIT_CODE && $EXIT_CODE != 0 ]]; then
+        echo "$EXIT_CODE"
+    else
+        echo "$RETRY"
+    fi
+}
+
+# An object whose name says it all, so that the costs of a thousand children can be had with one call.
+note_cost() {
+    call s3 cp --only-show-errors - "s3://$JOB_BUCKET/sweeps/$JOB_SWEEP/costs/$INDEX/$(spent)" </dev/null
+}
+
+main "$@"
