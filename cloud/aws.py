@@ -15,6 +15,7 @@ from .errors import CloudError
 if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
+    from mypy_boto3_batch import BatchClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
     from mypy_boto3_ecr import ECRClient
@@ -55,6 +56,15 @@ class Aws:
                 f"there is no AWS profile {self.settings.profile!r}",
                 fix="`aws configure list-profiles` shows those there are; `aws configure --profile NAME` makes one",
             ) from None
+
+    @cached_property
+    def batch(self) -> BatchClient:
+        return self.session.client("batch", config=_config())
+
+    @cached_property
+    def batch_once(self) -> BatchClient:
+        """Sends each request once: SubmitJob has no client token, and would run everything twice."""
+        return self.session.client("batch", config=_config(attempts=1))
 
     @cached_property
     def ec2(self) -> EC2Client:

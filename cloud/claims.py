@@ -6,13 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from . import records, storage
-from .aws import Aws, aws_errors, error_code, instances
+from .aws import Aws, aws_errors, instances
 from .errors import CloudError
 from .jobs import GONE
 from .tags import tags_of
@@ -50,23 +50,32 @@ def claim(aws: Aws, key: str, *, once: bool = False) -> Claim:
     Returns a claim with an instance if that launch has started one that has not ended.
     Raises CloudError when somebody else claims it at this very moment.
     """
-    mine = Claim(uuid4().hex, datetime.now(UTC).replace(microsecond=0))
-    body = json.dumps({"token": mine.token, "launched_at": records.iso(mine.launched_at)}).encode()
-    if _put(aws, key, body, IfNoneMatch="*"):
+    mine = new()
+    if put(aws, key, mine, IfNoneMatch="*"):
         return mine
-    with aws_errors(f"read {key}"):
-        body_there, version = storage.read(aws, key)
-        data = json.loads(body_there)
-    launched_at = datetime.fromisoformat(data["launched_at"])
-    recent = datetime.now(UTC) - launched_at < LASTS
-    instance = started(aws, data["token"], patience=VISIBLE_SECONDS if recent else 0)
+    there, version = read(aws, key)
+    recent = datetime.now(UTC) - there.launched_at < LASTS
+    instance = started(aws, there.token, patience=VISIBLE_SECONDS if recent else 0)
     if instance and (once or not _over(instance)):
-        return Claim(data["token"], launched_at, instance["InstanceId"])
+        return replace(there, instance=instance["InstanceId"])
     if recent and not instance:
-        return Claim(data["token"], launched_at)
-    if not _put(aws, key, body, IfMatch=version):
+        return there
+    if not put(aws, key, mine, IfMatch=version):
         raise CloudError("somebody else starts this very job right now", fix="inv status latest")
     return mine
+
+
+def new() -> Claim:
+    """A claim of this moment, which nobody else has."""
+    return Claim(uuid4().hex, datetime.now(UTC).replace(microsecond=0))
+
+
+def read(aws: Aws, key: str) -> tuple[Claim, str]:
+    """The claim that is there, and its ETag."""
+    with aws_errors(f"read {key}"):
+        body, version = storage.read(aws, key)
+    data = json.loads(body)
+    return Claim(data["token"], datetime.fromisoformat(data["launched_at"])), version
 
 
 def running(aws: Aws, key: str) -> str:
@@ -80,16 +89,14 @@ def running(aws: Aws, key: str) -> str:
     return instance["InstanceId"] if instance and not _over(instance) else ""
 
 
-def _put(aws: Aws, key: str, body: bytes, **condition: str) -> bool:
-    """Write a claim on condition that nobody was faster; returns whether it was written."""
+def put(aws: Aws, key: str, claim: Claim, **condition: str) -> bool:
+    """Write a claim on condition that nobody was faster; returns whether it was written.
+
+    condition: of PutObject, IfNoneMatch or IfMatch.
+    """
+    body = json.dumps({"token": claim.token, "launched_at": records.iso(claim.launched_at)}).encode()
     with aws_errors("claim the launch"):
-        try:
-            aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, **condition)  # type: ignore[arg-type]
-        except aws.s3.exceptions.ClientError as error:
-            if error_code(error) not in records.OVERTAKEN:
-                raise
-            return False
-    return True
+        return bool(storage.put_if(aws, key, body, **condition))
 
 
 def _over(instance: InstanceTypeDef) -> bool:

@@ -39,6 +39,12 @@ DEFAULTS: dict[str, Any] = {
     "max_price": None,
     "ask_above": 100,
     "keep_on_failure": None,
+    "sweep_instance": "c7i.2xlarge,c7i.4xlarge,c6i.2xlarge,c6i.4xlarge,c7a.2xlarge,c7a.4xlarge,c6a.2xlarge,c6a.4xlarge,"
+    "m7i.2xlarge,m7i.4xlarge,m6i.2xlarge,m6i.4xlarge",
+    "sweep_max_vcpus": 64,
+    "sweep_vcpus": 2,
+    "sweep_memory": None,
+    "sweep_attempts": 10,
     "image_parameter": "/aws/service/ecs/optimized-ami/amazon-linux-2023/{variant}/image_id",
     "login_user": "ec2-user",
     "caller_address_url": "https://checkip.amazonaws.com",
@@ -80,6 +86,11 @@ class Settings:
     max_price: float | None
     ask_above: float
     keep_on_failure: float | None
+    sweep_instance: str
+    sweep_max_vcpus: int
+    sweep_vcpus: int
+    sweep_memory: float | None
+    sweep_attempts: int
     image_parameter: str
     login_user: str
     caller_address_url: str

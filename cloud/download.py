@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -43,12 +43,14 @@ def download(
     *,
     progress: Callable[[int], None],
     waiting: Callable[[], None],
+    keys: Mapping[str, str] | None = None,
 ) -> Download:
     """Bring files from S3 to a directory: only what is missing or different, each whole or not at all.
 
     prefix: key prefix of the files, "jobs/<id>/bundle/".
     files: what the record says there is; each file's sha256 is checked before it gets its name.
     progress: told the number of bytes of each chunk that has arrived; called by many threads.
+    keys: where below the prefix each file is, by its path, if that is not the path itself.
     waiting: called once when another download into the directory is under way, before waiting for its end.
     Raises CloudError when a file is not what the record says, the disk is full, or S3 does not give it; what has
     arrived whole stays.
@@ -58,7 +60,7 @@ def download(
         size = sum(file.size for file in wanted)
         held.check_space(size)
         if wanted:
-            with closing(Source(aws, prefix)) as source:
+            with closing(Source(aws, prefix, keys)) as source:
                 _fetch_all(source, wanted, held, progress)
     return Download(len(wanted), size, len(files) - len(wanted))
 

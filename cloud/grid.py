@@ -5,11 +5,15 @@ Pure: text in, children out. Where they run is not known here.
 
 from __future__ import annotations
 
+import copy
 import difflib
+import glob
 import itertools
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -91,6 +95,21 @@ def _range(text: str, first: int, last: int) -> range:
     return range(first, last + 1)
 
 
+def expand(patterns: Iterable[str]) -> list[Path]:
+    """The files that file names and patterns (`configs/*.yaml`, `**` for any depth) mean, in their order, each once.
+
+    Raises UsageError for a pattern that no file fits. A name without a pattern is taken as it is.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = os.path.expanduser(pattern)
+        matching = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
+        if not matching:
+            raise UsageError(f"no file fits --config {pattern!r}")
+        found |= dict.fromkeys(map(Path, matching))
+    return list(found)
+
+
 def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Child]:
     """Every configuration with every combination of values; the last axis changes fastest.
 
@@ -130,19 +149,25 @@ def _combinations(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> Iterato
         if not axes:
             yield name, {}, content
             continue
+        document = _document(name, content)
         for values in itertools.product(*(one.values for one in axes)):
             parameters = dict(zip((one.key for one in axes), values, strict=True))
-            yield name, parameters, _overridden(name, content, parameters)
+            yield name, parameters, _overridden(name, copy.deepcopy(document), parameters)
 
 
-def _overridden(name: str, content: bytes, parameters: Mapping[str, Value]) -> bytes:
-    """A configuration with some of its values replaced, its keys in their order; comments do not survive."""
+def _document(name: str, content: bytes) -> Any:
     import yaml
 
     try:
-        document = yaml.safe_load(content)
+        return yaml.safe_load(content)
     except yaml.YAMLError as error:
         raise UsageError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _overridden(name: str, document: Any, parameters: Mapping[str, Value]) -> bytes:
+    """A configuration with some of its values replaced, its keys in their order; comments do not survive."""
+    import yaml
+
     for key, value in parameters.items():
         *outer, last = key.split(".")
         place = document

@@ -83,16 +83,26 @@ def named(aws: Aws, names: tuple[str, ...]) -> list[InstanceType]:
 
     Raises UsageError for one that this region does not have, and for types that cannot stand in for one another.
     """
-    found: dict[str, InstanceTypeInfoTypeDef] = {}
-    for start in range(0, len(names), MOST):
-        found |= _described(aws, names[start : start + MOST])
+    types = existing(aws, names)
+    there = {kind.name for kind in types}
     for name in names:
-        if name not in found:
+        if name not in there:
             raise UsageError(
                 f"there is no instance type {name!r} in {aws.settings.region}",
                 fix="`inv offers --cpus 16 --memory 32` lists those that fit",
             )
-    types = [_parsed(found[name]) for name in names]
+    return types
+
+
+def existing(aws: Aws, names: tuple[str, ...]) -> list[InstanceType]:
+    """The types of these names that this region has, in that order.
+
+    Raises UsageError for types that cannot stand in for one another.
+    """
+    found: dict[str, InstanceTypeInfoTypeDef] = {}
+    for start in range(0, len(names), MOST):
+        found |= _described(aws, names[start : start + MOST])
+    types = [_parsed(found[name]) for name in names if name in found]
     _check_alike(types)
     return types
 

@@ -21,6 +21,10 @@ VARIANTS = ("recommended", "arm64/recommended", "gpu/recommended")
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html"""
 
 
+PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+"""Docker's names of the architectures."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What EC2 needs to know to start one instance, whichever of the types it is."""
@@ -44,7 +48,7 @@ class Machine:
     @property
     def platform(self) -> str:
         """Docker's name of the architecture."""
-        return {"x86_64": "linux/amd64", "arm64": "linux/arm64"}[self.architecture]
+        return PLATFORMS[self.architecture]
 
 
 def look(aws: Aws, wanted: Wanted) -> Machine:

@@ -44,12 +44,12 @@ def bucket_lifecycle() -> dict[str, Any]:
     }
 
 
-def trust_policy() -> Policy:
-    """EC2 may hand the role to instances."""
+def trust_policy(service: str) -> Policy:
+    """A service of AWS may hand the role on: ec2.amazonaws.com to instances, ecs-tasks.amazonaws.com to containers."""
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+            {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"},
         ],
     }
 
@@ -132,6 +132,36 @@ def instance_policy(*, account: str, region: str, bucket: str, repository: str, 
                 "Action": "ec2:CancelSpotInstanceRequests",
                 "Resource": f"{ec2}:spot-instances-request/*",
                 "Condition": {"StringEquals": {f"aws:ResourceTag/{OURS}": name}},
+            },
+        ],
+    }
+
+
+def child_policy(*, bucket: str) -> Policy:
+    """What a child of a sweep may do: read and write below sweeps/, and ask what machines cost.
+
+    It can start nothing, and reach no job.
+    """
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "KeepSweeps",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                "Resource": f"arn:aws:s3:::{bucket}/sweeps/*",
+            },
+            {
+                "Sid": "ListBucket",
+                "Effect": "Allow",
+                "Action": "s3:ListBucket",
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
+            {
+                "Sid": "SeePrices",
+                "Effect": "Allow",
+                "Action": "ec2:DescribeSpotPriceHistory",
+                "Resource": "*",
             },
         ],
     }

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from . import cache, storage
-from .aws import Aws, aws_errors, error_code
+from .aws import Aws, aws_errors
 
 FINAL = ("complete", "failed", "terminated")
 """The statuses after which nothing more happens."""
-
-OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-"""S3's answers to a conditional write that another writer was faster than:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""
 
 
 @dataclass(frozen=True)
@@ -157,13 +154,7 @@ def open_(aws: Aws, job: str, *, asked: dict[str, Any], launched_at: datetime) -
         "asked": asked,
     }
     with aws_errors(f"write the record of {job}"):
-        try:
-            aws.s3.put_object(
-                Bucket=aws.bucket, Key=key(job), Body=json.dumps(record, indent=1).encode(), IfNoneMatch="*"
-            )
-        except aws.s3.exceptions.ClientError as error:
-            if error_code(error) not in OVERTAKEN:
-                raise
+        storage.put_if(aws, key(job), json.dumps(record, indent=1).encode(), IfNoneMatch="*")
 
 
 def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
@@ -202,18 +193,11 @@ def add_successor(aws: Aws, job: str, successor: str) -> None:
 
 def _change(aws: Aws, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Change a record, if there is one; looks again when another writer was faster."""
-    with aws_errors(f"write the record of {job}"):
-        while True:
-            try:
-                found, version = storage.read(aws, key(job))
-                record = json.loads(found)
-                changed = change(record)
-                if changed != record:
-                    body = json.dumps(changed, indent=1).encode()
-                    aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body, IfMatch=version)
-                return
-            except aws.s3.exceptions.NoSuchKey:
-                return
-            except aws.s3.exceptions.ClientError as error:
-                if error_code(error) not in OVERTAKEN:
-                    raise
+    written = False
+    with aws_errors(f"write the record of {job}"), suppress(aws.s3.exceptions.NoSuchKey):
+        while not written:
+            found, version = storage.read(aws, key(job))
+            record = json.loads(found)
+            changed = change(record)
+            body = json.dumps(changed, indent=1).encode()
+            written = changed == record or bool(storage.put_if(aws, key(job), body, IfMatch=version))

@@ -47,7 +47,7 @@ def run_instances(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> dict[str,
         "SecurityGroupIds": [machine.security_group],
         "IamInstanceProfile": {"Name": provision.role_name(aws)},
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        "BlockDeviceMappings": [{"DeviceName": machine.root_device, "Ebs": _disk(settings)}],
+        "BlockDeviceMappings": [{"DeviceName": machine.root_device, "Ebs": disk(settings)}],
         "UserData": userdata.render(_userdata(aws, plan, offer, claim)),
         "TagSpecifications": [
             specification("instance", tags),
@@ -89,7 +89,8 @@ def client_token(claim: Claim, offer: Offer) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
-def _disk(settings: Settings) -> dict[str, Any]:
+def disk(settings: Settings) -> dict[str, Any]:
+    """The root volume that the settings want, as BlockDeviceMappings has it."""
     speed = {"Iops": settings.disk_iops, "Throughput": settings.disk_throughput}
     return {
         "VolumeSize": settings.disk_gb,

@@ -18,8 +18,11 @@ RETRY = 75
 HOME = "/solver"
 """Where a child keeps its files, so that the trainer finds the paths that it has on an instance."""
 
-CONFIG = "config.yaml"
-"""What every child's configuration is called: one command line fits all of them."""
+CONFIG, OUTPUT = f"{HOME}/config/config.yaml", f"{HOME}/output"
+"""What the trainer gets to read and to write into; one command line fits all children."""
+
+CONFIG_KEY = "config/config.yaml"
+"""Where a child's configuration is in S3, below what is the child's."""
 
 TOOLS = ("aws", "curl", "python3")
 """What the trainer's image must have for it, besides bash and coreutils."""

@@ -26,6 +26,24 @@ def read(aws: Aws, key: str, **options: str) -> tuple[bytes, str]:
     return _again(once)
 
 
+OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+"""S3's answers to a conditional write that another writer was faster than:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""
+
+
+def put_if(aws: Aws, key: str, body: bytes, **condition: str) -> str:
+    """Write an object on condition that nobody was faster; returns its ETag, or "" if it was not written.
+
+    condition: of PutObject, IfNoneMatch or IfMatch. For use inside `aws_errors`.
+    """
+    try:
+        return aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body, **condition)["ETag"]  # type: ignore[arg-type]
+    except aws.s3.exceptions.ClientError as error:
+        if error_code(error) not in OVERTAKEN:
+            raise
+        return ""
+
+
 def _again(call: Callable[[], Result]) -> Result:
     """Call until no body breaks off on the way, some times; before a body begins, botocore itself asks again."""
     import tenacity

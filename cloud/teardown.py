@@ -6,12 +6,11 @@ The security group goes first: EC2 refuses that while any instance has it, and `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import bucket, firewall, keypair, machine_images, provision
+from . import bucket, firewall, keypair, machine_images, provision, roles
 from .aws import Aws, aws_errors, instances, pages
 from .errors import CloudError
 from .jobs import GONE
@@ -107,39 +106,13 @@ def _delete_group(aws: Aws, group: str) -> None:
 
 
 def _instance_profile(aws: Aws) -> Remainder | None:
-    name, roles = provision.role_name(aws), provision.profile_roles(aws)
-    if roles is None:
-        return None
-    steps = [*(partial(_take_role_out, aws, name, role) for role in roles), partial(_delete_profile, aws, name)]
-    return Remainder("instance profile", name, "", steps)
-
-
-def _take_role_out(aws: Aws, profile: str, role: str) -> None:
-    with aws_errors("take the role out of the instance profile"):
-        aws.iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
-
-
-def _delete_profile(aws: Aws, name: str) -> None:
-    with aws_errors("delete the instance profile"):
-        aws.iam.delete_instance_profile(InstanceProfileName=name)
+    steps = roles.profile_remains(aws, provision.role_name(aws))
+    return Remainder("instance profile", provision.role_name(aws), "", steps) if steps else None
 
 
 def _role(aws: Aws) -> Remainder | None:
-    name = provision.role_name(aws)
-    if not provision.role_exists(aws):
-        return None
-    return Remainder("role", name, "", [partial(_delete_role_policy, aws, name), partial(_delete_role, aws, name)])
-
-
-def _delete_role_policy(aws: Aws, name: str) -> None:
-    with aws_errors("delete the role's policy"), suppress(aws.iam.exceptions.NoSuchEntityException):
-        aws.iam.delete_role_policy(RoleName=name, PolicyName=name)
-
-
-def _delete_role(aws: Aws, name: str) -> None:
-    """IAM refuses it to a role with policies that others have put on it, and says so."""
-    with aws_errors("delete the role"):
-        aws.iam.delete_role(RoleName=name)
+    steps = roles.remains(aws, provision.role_name(aws))
+    return Remainder("role", provision.role_name(aws), "", steps) if steps else None
 
 
 def _key_pair(aws: Aws) -> Remainder | None:

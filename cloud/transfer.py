@@ -6,7 +6,7 @@ import os
 import random
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
@@ -46,12 +46,15 @@ class Source:
     buffer that is used again: 0.4 ms.
     """
 
-    def __init__(self, aws: Aws, prefix: str) -> None:
-        """Raises CloudError when S3 refuses the listing, and for a proxy that cannot be used."""
+    def __init__(self, aws: Aws, prefix: str, keys: Mapping[str, str] | None = None) -> None:
+        """keys: where below the prefix an object is, by the path that it is read by, if that is not the path itself.
+
+        Raises CloudError when S3 refuses the listing, and for a proxy that cannot be used."""
         with aws_errors("list the bundle"):
             self._address, self._signature = _signing(aws, prefix)
             self._connect = _connector(aws, self._address)
         self._prefix = prefix
+        self._keys = keys or {}
         self._etags: dict[str, str] = {}
         self._idle: list[tuple[HTTPConnection, memoryview]] = []
         self._stop = threading.Event()
@@ -143,7 +146,7 @@ class Source:
             headers["Range"] = f"bytes={position}-{end - 1}"
         if etag := self._etags.get(path):
             headers["If-Match"] = etag
-        url = self._address + percent_encode(self._prefix + path, safe="/~")
+        url = self._address + percent_encode(self._prefix + self._keys.get(path, path), safe="/~")
         request = AWSRequest("GET", url, headers=headers)
         self._signature().add_auth(request)
         connection.request("GET", urlsplit(url).path, headers=dict(request.headers.items()))

@@ -47,7 +47,7 @@ def test_a_new_account_gets_every_piece(aws: Aws) -> None:
     assert repository["imageTagMutability"] == "IMMUTABLE"
     role = aws.iam.get_instance_profile(InstanceProfileName="solver-cloud-us-east-1")["InstanceProfile"]["Roles"][0]
     assert role["RoleName"] == "solver-cloud-us-east-1"
-    assert role["AssumeRolePolicyDocument"] == policies.trust_policy()
+    assert role["AssumeRolePolicyDocument"] == policies.trust_policy("ec2.amazonaws.com")
 
 
 def test_a_second_setup_changes_nothing(aws: Aws) -> None:

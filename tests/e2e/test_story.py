@@ -59,7 +59,9 @@ def test_a_second_download_fetches_nothing(user: User, finished: dict[str, Any],
 def test_the_finished_job_is_told_in_full(user: User, finished: dict[str, Any]) -> None:
     assert (finished["status"], finished["phase"], finished["exit_code"]) == ("complete", "done", 0)
     assert (finished["type"], finished["market"]) == ("c7i.4xlarge", "spot")
-    assert [file["path"] for file in finished["bundle"]] == ["config.yaml", "convergence.csv", "strategy.csv"]
+    assert [file["path"] for file in finished["bundle"]] == [
+        *("config.yaml", "convergence.csv", "metrics.json", "strategy.csv")
+    ]
     shown = user.run("status", finished["id"]).stdout
     for line in ("status     complete", "exit code  0", "config     fast.yaml", "output     ~/models/run-001"):
         assert line in shown

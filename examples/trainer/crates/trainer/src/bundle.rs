@@ -1,4 +1,4 @@
-//! The finished model: `convergence.csv`, `strategy.csv` and `config.yaml`.
+//! The finished model: `convergence.csv`, `metrics.json`, `strategy.csv` and `config.yaml`.
 //!
 //! Nothing in it depends on the time or the machine, so the same configuration always gives the same bytes.
 
@@ -14,6 +14,7 @@ use crate::solver::PerAction;
 
 const CONFIG: &str = "config.yaml";
 const CONVERGENCE: &str = "convergence.csv";
+const METRICS: &str = "metrics.json";
 const STRATEGY: &str = "strategy.csv";
 
 /// A row of the convergence table.
@@ -44,6 +45,7 @@ pub fn write(
     reports: &[Report],
 ) -> Result<(), TrainerError> {
     files::write_whole(directory, CONVERGENCE, convergence_table(reports).as_bytes())?;
+    files::write_whole(directory, METRICS, metrics(reports).as_bytes())?;
     files::write_whole(directory, STRATEGY, strategy_table(game, strategy).as_bytes())?;
     files::write_whole(directory, CONFIG, config.text.as_bytes())
 }
@@ -58,6 +60,17 @@ fn convergence_table(reports: &[Report]) -> String {
         writeln!(table, "{iteration},{exploitability:.9},{player_one_value:.9}").expect("a String takes every write");
     }
     table
+}
+
+/// What the last report says, for `inv results`.
+fn metrics(reports: &[Report]) -> String {
+    let Some(last) = reports.last() else {
+        return String::from("{}\n");
+    };
+    format!(
+        "{{\"iterations\": {}, \"exploitability\": {:.9}, \"player_one_value\": {:.9}}}\n",
+        last.iteration, last.evaluation.exploitability, last.evaluation.player_one_value
+    )
 }
 
 /// One line for each information set; the fields of actions that are illegal there are empty.
@@ -116,5 +129,9 @@ mod tests {
         };
         let expected = "iteration,exploitability,player_one_value\n10,0.333333333,-0.085600000\n";
         assert_eq!(convergence_table(&[report]), expected);
+        assert_eq!(
+            metrics(&[report]),
+            "{\"iterations\": 10, \"exploitability\": 0.333333333, \"player_one_value\": -0.085600000}\n"
+        );
     }
 }

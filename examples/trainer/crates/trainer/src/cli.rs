@@ -7,7 +7,7 @@ pub const USAGE: &str = "\
 usage: poker-solver-trainer train --config FILE --output DIR
        poker-solver-trainer --help | --version
 
-Solves Leduc hold'em as FILE says and leaves config.yaml, strategy.csv and convergence.csv in DIR.
+Solves Leduc hold'em as FILE says and leaves config.yaml, strategy.csv, convergence.csv and metrics.json in DIR.
 Started again with the same arguments it goes on from the checkpoint in DIR, if there is one.
 On a terminal, Enter shows the progress at once; Ctrl-C stops with a checkpoint.
 

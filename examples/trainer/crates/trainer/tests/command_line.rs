@@ -44,7 +44,7 @@ fn fast_buckets_ends_close_to_an_equilibrium() {
     let bundle = files_in(&output);
     assert_eq!(
         bundle.keys().collect::<Vec<_>>(),
-        ["config.yaml", "convergence.csv", "strategy.csv"]
+        ["config.yaml", "convergence.csv", "metrics.json", "strategy.csv"]
     );
     assert_eq!(bundle["config.yaml"], config.as_bytes());
     let table = String::from_utf8(bundle["convergence.csv"].clone()).unwrap();
