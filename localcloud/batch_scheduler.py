@@ -164,10 +164,13 @@ class Scheduler:
         return sum(host.instance.state == "pending" for host in self.hosts)
 
     def _unprovided(self) -> list[tuple[str, float, int, int]]:
-        """Queue, vCPUs, memory and number of the jobs that wait for an instance nobody has bought yet."""
+        """Queue, vCPUs, memory and number of the jobs that wait, and for which there is no room to come.
+
+        An instance that has just come up has room too: the next step uses it.
+        """
         with self.lock:
             shapes = Counter(job.request.shape for job in self.waiting)
-            room = {host: host.room for host in self.hosts if host.instance.state == "pending"}
+            room = {host: host.room for host in self.hosts if host.living and not host.lost}
         left = []
         for (queue, vcpus, memory), count in shapes.items():
             environments = self._environments(queue)

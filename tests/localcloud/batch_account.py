@@ -147,5 +147,12 @@ class BatchAccount:
         events = self.cloud.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)["events"]
         return [event["message"] for event in events]
 
+    def instance_of(self, job: dict[str, Any]) -> str:
+        """The instance on which the last attempt of a job was made."""
+        arn = job["container"]["containerInstanceArn"]
+        cluster = arn.split("/")[-2]
+        found = self.cloud.client("ecs").describe_container_instances(cluster=cluster, containerInstances=[arn])
+        return str(found["containerInstances"][0]["ec2InstanceId"])
+
     def interrupt(self, job: str, notice: float = 0) -> None:
         self.cloud.post(f"interrupt?job={job}&notice={notice}")

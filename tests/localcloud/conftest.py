@@ -43,15 +43,10 @@ class FakeCloud:
         read, write = os.pipe()
         options = ["--state", str(self.state.root), "--ami", self.ami or "none", "--ready-fd", str(write)]
         options += ["--registry", self.registry_program]
+        module = "localcloud.daemon" if self.ami else "tests.localcloud.fake_daemon"
         with (self.state.root / "daemon.log").open("w") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "localcloud.daemon" if self.ami else "tests.localcloud.fake_daemon",
-                    *options,
-                    *arguments,
-                ],
+                [sys.executable, "-m", module, *options, *arguments],
                 cwd=REPOSITORY,
                 pass_fds=[write],
                 stderr=log,
