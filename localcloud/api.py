@@ -18,6 +18,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 
 from . import (
     authorization,
+    batch,
+    batch_references,
     capacity,
     credentials,
     ec2,
@@ -39,15 +41,16 @@ SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
 """Made at the start, so that the first call is as fast as the next."""
 
 
-def application(cloud: Cloud, storage: ecr.Storage, owner: str) -> Application:
+def application(cloud: Cloud, storage: ecr.Storage, owner: str, endpoint: str) -> Application:
     """The whole API as one WSGI application.
 
-    storage: the registry behind ECR; owner: access key id of the profile.
+    storage: the registry behind ECR; owner: access key id of the profile; endpoint: where all this is served.
     """
     ec2.install(cloud)
     ecr.install(storage)
     s3.install()
     authorization.install()
+    batch.install(endpoint, owner)
     moto = DomainDispatcherApplication(create_backend_app)
     for service in SERVICES:
         moto.app_instances[service] = create_backend_app(service)
@@ -99,6 +102,7 @@ def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: f
         case "GET", "status":
             return "200 OK", {
                 "instances": [describe(instance) for instance in all_instances()],
+                "batch": batch_references.told(),
                 "without_capacity": sorted(cloud.market.exhausted),
                 "market": cloud.market.scenario.file,
                 "faults": faults.told(active),
@@ -110,13 +114,13 @@ def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: f
         case "POST", "expire-sessions":
             return "200 OK", {"sessions": credentials.expire_sessions()}
         case "POST", "interrupt":
-            instance = interruption.named(living_instances(), asked.get("job", ""))
+            instance = _meant(asked.get("job", ""))
             lines = interruption.interrupt(
                 instance.ec2_backend, instance, interruption.seconds(asked.get("notice", "120"))
             )
             return "200 OK", {"lines": lines}
         case "POST", "rebalance":
-            instance = interruption.named(living_instances(), asked.get("job", ""))
+            instance = _meant(asked.get("job", ""))
             return "200 OK", {"lines": interruption.recommend_rebalance(instance.ec2_backend, instance)}
         case "POST", "capacity":
             change_capacity(cloud, asked.get("type", ""), asked.get("state", ""))
@@ -125,10 +129,17 @@ def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: f
             cloud.market.scenario = market_file.read(Path(asked["file"])) if asked.get("file") else Scenario()
             market_changed()
             return "200 OK", {}
+        case "POST", "batch-finish":
+            return "200 OK", {"finished": batch_references.finish(asked)}
         case "POST", "fault":
             return "200 OK", {"lines": active.change(asked)}
         case _:
             return "404 Not Found", {"problem": f"{method} {name} is not known here", "fix": None}
+
+
+def _meant(reference: str) -> LocalInstance:
+    """The instance that a user means by its id, `latest`, or a job of Batch that runs on it."""
+    return batch_references.instance(reference) or interruption.named(living_instances(), reference)
 
 
 def _answer(start_response: StartResponse, status: str, content: Any) -> Iterable[bytes]:
@@ -161,9 +172,10 @@ def change_capacity(cloud: Cloud, instance_type: str, state: str) -> None:
 
 
 def market_changed() -> None:
-    """Tell the spot requests that wait for capacity."""
+    """Tell the spot requests and the jobs of Batch that wait for capacity."""
     for backend in backends():
         backend.market_changed()
+    batch.market_changed()
 
 
 def describe(instance: LocalInstance) -> dict[str, str]:

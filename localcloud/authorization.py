@@ -25,7 +25,7 @@ from .market import Market
 from .refusal import Refused
 from .routes import routed
 
-ROLE_NAMES = {"spot": "EC2Spot", "spotfleet": "EC2SpotFleet"}
+ROLE_NAMES = {"spot": "EC2Spot", "spotfleet": "EC2SpotFleet", "batch": "Batch"}
 """Services and the names of their roles, after AWSServiceRoleFor:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html"""
 READS = ("Describe", "Get", "List")

@@ -23,7 +23,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-JSON_SERVICES = {"ecr", "pricing", "servicequotas", "ssm"}
+JSON_SERVICES = {"batch", "ecr", "ecs", "logs", "pricing", "servicequotas", "ssm"}
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,13 @@ def _start(options: Options, make_machines: Callable[..., Machines], at_end: Exi
         credentials=api.role_credentials,
         tags=api.tags,
         on_halt=api.halted,
+        registry=(registry.address, registry.password),
     )
     at_end.callback(machines.close)
     cloud = Cloud(machines, options.forget_seconds, options.relaunch_seconds)
     for name, application in (
         ("registry", Gate(registry)),
-        ("api", api.application(cloud, registry, state.key().id)),
+        ("api", api.application(cloud, registry, state.key().id, f"http://{HOST}:{ports['api']}")),
     ):
         at_end.callback(_serve(application, doors[name]))
     return Running(endpoint=f"http://{HOST}:{ports['api']}", registry=registry.address)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
@@ -57,6 +57,8 @@ class LocalInstance(Instance):
 
     spot_instance_request_id: str | None = None
     launch: Launch
+    watchers: ClassVar[list[Callable[[], None]]] = []
+    """Called, with the lock of EC2 held, when the state of any instance changes."""
     ended_at: datetime | None = None
     interruption: Interruption | None = None
     """What EC2 has in store for it, or has done to it, since it last started."""
@@ -71,6 +73,8 @@ class LocalInstance(Instance):
 
     def enter(self, state: str) -> None:
         self._state = InstanceState(state, CODES[state])
+        for watcher in self.watchers:
+            watcher()
 
     def explain(self, code: str, message: str) -> None:
         """Say why it left its state: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html"""

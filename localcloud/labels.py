@@ -8,6 +8,8 @@ MACHINE = "solver-cloud.local.machine"
 """On a container that is an instance: the instance id."""
 INSTANCE = "solver-cloud.local.instance"
 """On what an instance has made with Docker: the instance id."""
+TASK = "solver-cloud.local.task"
+"""On a container that Batch runs on an instance: the id of its task."""
 ADDRESS = "solver-cloud.local.address"
 """On a container that is an instance: its public address."""
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import gpu
 from .addresses import Addresses
+from .batch_container import Tasks
 from .containers import kill, remove
 from .engine_proxy import EngineProxy
 from .engine_rules import VAR_LIB, Scope
@@ -20,6 +22,7 @@ from .errors import LocalCloudError
 from .labels import ADDRESS, INSTANCE, MACHINE, labels
 from .metadata import Metadata, host_name
 from .saved import Disk, fill, save
+from .task_credentials import TaskCredentials
 from .unix_sockets import Door, forward_to
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Site:
     """What all machines of one local cloud share.
 
     network: of the instances' own containers. ami: Docker image of the instances. endpoint: host and port of the API.
+    registry: address and password of ECR's. credentials: by role name.
     """
 
     engine: docker.DockerClient
@@ -47,6 +51,8 @@ class Site:
     ami: str
     endpoint: tuple[str, int]
     addresses: Addresses
+    registry: tuple[str, str]
+    credentials: Callable[[str], dict[str, str]]
 
 
 class Machine:
@@ -70,6 +76,9 @@ class Machine:
         self._directory = directory
         self._name = f"{site.cloud}-{self.id}"
         self._volume = f"{self.id}-var-lib"
+        self._task_credentials = TaskCredentials(site.credentials)
+        self.tasks = Tasks(site, self.id, self._name, directory, self._task_credentials)
+        """The containers that Batch runs on it."""
         self._up = threading.Event()
         self._doors = ExitStack()
 
@@ -132,6 +141,7 @@ class Machine:
         import docker.errors
 
         self.unattended = False
+        self.tasks.machine_leaves()
         self._doors.close()
         for container in self._own_containers():
             remove(container)
@@ -192,16 +202,22 @@ class Machine:
         for door in (
             EngineProxy(directory / "docker.sock", scope),
             Door(directory / "metadata.sock", self.metadata.serve),
+            Door(directory / "credentials.sock", self._task_credentials.serve),
             Door(directory / "aws.sock", forward_to(site.endpoint)),
             Door(directory / "notify.sock", self._notified),
         ):
             self._doors.callback(door.close)
 
     def _notified(self, connection: socket.socket) -> None:
-        """The instance says that it is up, in the words of systemd's sd_notify."""
-        if connection.recv(64).startswith(b"READY=1"):
-            self.unattended = True
-            self._up.set()
+        """The instance says how far it is, in the words of systemd's sd_notify, and waits until that is noted."""
+        match connection.recv(64).split(b"\n")[0]:
+            case b"READY=1":
+                self.unattended = True
+                self._up.set()
+            case b"STATUS=booted":
+                self.tasks.boot_is_over()
+            case b"STOPPING=1":
+                self.tasks.machine_leaves()
 
     def _expect_boot(self) -> None:
         self._up.clear()
@@ -214,6 +230,7 @@ class Machine:
         Told by now, since whoever asked goes on once `down` is set, perhaps to start it again.
         """
         unattended = self.unattended
+        self.tasks.machine_leaves()
         self.down.set()
         self._up.set()
         return unattended

@@ -17,6 +17,7 @@ from .errors import LocalCloudError
 from .labels import CLOUD, MACHINE
 
 if TYPE_CHECKING:
+    from .batch_container import TaskEnd, TaskSpec
     from .machine import Machine
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Machines:
     ami: Docker image of the instances. endpoint: host and port of the AWS API, which instances reach through a socket.
     credentials: by role name, as the metadata service shows them. tags: an instance's, by its id.
     on_halt: called with the instance id, from a thread of its own, when a machine has shut itself down.
+    registry: address and password of ECR's.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Machines:
         credentials: Callable[[str], dict[str, str]],
         tags: Callable[[str], dict[str, str]],
         on_halt: Callable[[str], None],
+        registry: tuple[str, str] = ("", ""),
     ) -> None:
         import docker
 
@@ -82,7 +85,16 @@ class Machines:
         self._credentials = credentials
         self._tags = tags
         self._on_halt = on_halt
-        self._site = Site(self._engine, cloud, f"{cloud}-containers", ami, endpoint, Addresses(self._engine))
+        self._site = Site(
+            engine=self._engine,
+            cloud=cloud,
+            network=f"{cloud}-containers",
+            ami=ami,
+            endpoint=endpoint,
+            addresses=Addresses(self._engine),
+            registry=registry,
+            credentials=credentials,
+        )
         self._ami = Disk(ami)
         self._disks: dict[str, Disk] = {}
         """By image id; every other image is `ami`."""
@@ -137,6 +149,18 @@ class Machines:
         if machine:
             with machine.lock:
                 self._remove(machine)
+
+    def run_task(self, instance_id: str, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
+        """Run a container on a machine to its end. started: is called once it runs."""
+        from .batch_container import TaskEnd
+
+        machine = self._machines.get(instance_id)
+        return machine.tasks.run(spec, started) if machine else TaskEnd(host_ended=True)
+
+    def stop_task(self, instance_id: str, task_id: str) -> None:
+        """SIGTERM to a container that `run_task` runs, and SIGKILL later; returns when it has ended."""
+        if machine := self._machines.get(instance_id):
+            machine.tasks.stop(task_id)
 
     def save(self, instance_id: str, image_id: str) -> None:
         """Keep the disk of a stopped machine: those of that image boot from it."""

@@ -12,13 +12,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from .http_door import Answer, serve_http
 
 if TYPE_CHECKING:
     from .machines import MachineSpec
@@ -36,15 +36,6 @@ REFRESH_SECONDS = 20 * 60
 """Credentials are renewed this long before they expire: SDKs ask for new ones from 15 minutes before."""
 ACCOUNT = "123456789012"
 """The account that moto has by default."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: HTTPStatus
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Metadata:
@@ -85,30 +76,7 @@ class Metadata:
 
     def serve(self, connection: socket.socket) -> None:
         """Answer the HTTP requests of one connection."""
-        metadata = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            server_version = "EC2ws"
-            sys_version = ""
-
-            def respond(self) -> None:
-                answer = metadata.answer(self.command, self.path, self.headers)
-                self.send_response(answer.status)
-                self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(answer.body)))
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(answer.body)
-
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = respond
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Keep quiet, as the real service does."""
-
-        Handler(connection, ("", 0), None)  # type: ignore[arg-type]  # it keeps its server without a use for it
+        serve_http(connection, self.answer, server="EC2ws")
 
     def _new_token(self, headers: Message) -> Answer:
         if headers.get("X-Forwarded-For"):

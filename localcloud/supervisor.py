@@ -88,6 +88,12 @@ def instances(running: Running) -> list[dict[str, Any]]:
     return found
 
 
+def batch_jobs(running: Running) -> list[dict[str, Any]]:
+    """The jobs of Batch that are not over: id, name, counts (by status)."""
+    found: list[dict[str, Any]] = _ask(running, "GET", "status")["batch"]
+    return found
+
+
 def types_without_capacity(running: Running) -> list[str]:
     """The instance types of which the cloud has none left."""
     found: list[str] = _ask(running, "GET", "status")["without_capacity"]

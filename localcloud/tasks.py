@@ -76,6 +76,9 @@ def status(_: Any) -> None:
     print(f"instances {len(found)}")
     for one in found:
         print(f"  {one['id']}  {one['type']:<14} {one['state']:<14} {one['address']}".rstrip())
+    for job in supervisor.batch_jobs(running):
+        counts = ", ".join(f"{count} {status}" for status, count in job["counts"].items())
+        print(f"batch     {job['id']}  {job['name']}  {counts}")
     for instance_type in supervisor.types_without_capacity(running):
         print(f"no capacity for {instance_type}")
     if file := supervisor.market_file(running):
@@ -87,7 +90,7 @@ def status(_: Any) -> None:
 @task(
     positional=["job"],
     help={
-        "job": "instance id, a unique beginning of one, or `latest`",
+        "job": "instance id, a unique beginning of one, `latest`, or a running Batch job (BATCHJOB:INDEX, NAME/INDEX)",
         "notice": "seconds between the notice and the end (default: 120, as on AWS); 0 is no notice at all",
         "rebalance": "only recommend a rebalance",
     },

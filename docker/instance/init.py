@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """PID 1 of an instance: boots it as its services would, keeps the shutdown timer, and ends it.
 
-The local cloud mounts /run/instance, with the sockets metadata.sock, aws.sock and docker.sock, and passes the
-address of the AWS API in AWS_ENDPOINT (host:port). SIGTERM powers off, SIGINT reboots, as systemd has it.
+The local cloud mounts /run/instance, with the sockets metadata.sock, credentials.sock, aws.sock and docker.sock, and
+passes the address of the AWS API in AWS_ENDPOINT (host:port). SIGTERM powers off, SIGINT reboots, as systemd has it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Mode = Literal["poweroff", "reboot"]
 SOCKETS = Path("/run/instance")
 SCHEDULED = Path("/run/systemd/shutdown/scheduled")
 METADATA_ADDRESS = "169.254.169.254"
+CREDENTIALS_ADDRESS = "169.254.170.2"
+"""Where the ECS agent serves the credentials of the containers that it runs."""
 REBOOT = 64
 """Exit code that asks the local cloud to start the container again."""
 GRACE_SECONDS = 10
@@ -45,6 +47,7 @@ def main() -> None:
         sys.exit()
     mode = wait_for_the_end()
     print(f"init: {mode}", flush=True)
+    notify("STOPPING=1")
     end_all_processes()
     sys.exit(REBOOT if mode == "reboot" else 0)
 
@@ -54,10 +57,12 @@ def boot(endpoint: str) -> None:
     shutil.rmtree("/tmp", ignore_errors=True)
     Path("/tmp").mkdir(exist_ok=True)
     Path("/tmp").chmod(0o1777)
-    subprocess.run(["ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"], check=True)
+    for address in (METADATA_ADDRESS, CREDENTIALS_ADDRESS):
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
     Path("/run/docker.sock").symlink_to(SOCKETS / "docker.sock")
     host, _, port = endpoint.partition(":")
     forward(METADATA_ADDRESS, "80", "metadata.sock")
+    forward(CREDENTIALS_ADDRESS, "80", "credentials.sock")
     forward(host, port, "aws.sock")
     Path("/run/aws-endpoint").write_text(f"http://{endpoint}\n")
     # Without its stage before the network, cloud-init would go on with what it remembers of the last boot.
@@ -68,6 +73,7 @@ def boot(endpoint: str) -> None:
     notify("READY=1")
     cloud_init("modules", "--mode=config")
     cloud_init("modules", "--mode=final")
+    notify("STATUS=booted")
 
 
 def forward(address: str, port: str, name: str) -> None:
@@ -77,10 +83,11 @@ def forward(address: str, port: str, name: str) -> None:
 
 
 def notify(message: str) -> None:
-    """Tell the local cloud how far the boot is."""
-    with socket.socket(socket.AF_UNIX) as door:
+    """Tell the local cloud how far the instance is, and wait until it has taken note."""
+    with socket.socket(socket.AF_UNIX) as door, suppress(OSError):  # a cloud that ends listens no more
         door.connect(str(SOCKETS / "notify.sock"))
-        door.sendall(message.encode())
+        door.sendall(f"{message}\n".encode())
+        door.recv(1)
 
 
 def cloud_init(*stage: str) -> None:

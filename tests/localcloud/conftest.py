@@ -31,20 +31,22 @@ IMAGE = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
 
 
 class FakeCloud:
-    """The daemon of fake_daemon.py."""
+    """The daemon of fake_daemon.py, or the real one with an AMI."""
 
-    def __init__(self, root: Path, registry: str) -> None:
+    def __init__(self, root: Path, registry: str, ami: str = "") -> None:
+        self.ami = ami
         self.state = State(root)
         self.registry_program = registry
         self.running: Running | None = None
 
     def start(self, *arguments: str) -> None:
         read, write = os.pipe()
-        options = ["--state", str(self.state.root), "--ami", "none", "--ready-fd", str(write)]
+        options = ["--state", str(self.state.root), "--ami", self.ami or "none", "--ready-fd", str(write)]
         options += ["--registry", self.registry_program]
+        module = "localcloud.daemon" if self.ami else "tests.localcloud.fake_daemon"
         with (self.state.root / "daemon.log").open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.localcloud.fake_daemon", *options, *arguments],
+                [sys.executable, "-m", module, *options, *arguments],
                 cwd=REPOSITORY,
                 pass_fds=[write],
                 stderr=log,

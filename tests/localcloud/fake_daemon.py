@@ -7,6 +7,7 @@ named like the instance appears below the state directory, `halt` shuts the mach
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud import daemon
+from localcloud.batch_container import TaskEnd, TaskSpec
 from localcloud.errors import LocalCloudError
 from localcloud.machines import MachineSpec
 
@@ -27,6 +29,8 @@ class FakeMachines:
         self.on_halt = on_halt
         self.credentials = credentials
         self.count = 0
+        self.tasks: dict[str, tuple[str, queue.SimpleQueue[TaskEnd]]] = {}
+        """Containers of Batch, in name only: instance, and how it ends. They run until somebody ends them."""
         state.mkdir(exist_ok=True)
 
     def _note(self, *words: object) -> None:
@@ -57,6 +61,21 @@ class FakeMachines:
 
     def terminate(self, instance_id: str) -> None:
         self._note("terminate", instance_id)
+        for on, end in list(self.tasks.values()):
+            if on == instance_id:
+                end.put(TaskEnd(host_ended=True))
+
+    def run_task(self, instance_id: str, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
+        _, end = self.tasks[spec.id] = instance_id, queue.SimpleQueue()
+        started()
+        try:
+            return end.get()
+        finally:
+            del self.tasks[spec.id]
+
+    def stop_task(self, instance_id: str, task_id: str) -> None:
+        if task_id in self.tasks:
+            self.tasks[task_id][1].put(TaskEnd(143))
 
     def reboot(self, instance_id: str) -> None:
         self._note("reboot", instance_id)

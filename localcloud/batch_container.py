@@ -1,0 +1,269 @@
+"""The containers that Batch runs on one machine, as the ECS agent there runs them.
+
+They are the host engine's, in the network of the machine, and end with it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .containers import CONFLICT, remove
+from .engine_rules import CPU_SHARES
+from .labels import INSTANCE, TASK, labels
+from .task_credentials import TaskCredentials
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from .machine import Site
+
+LOG_LINES = 200
+"""Of what a container has printed, so many last lines are kept."""
+STOP_SECONDS = 30
+"""What a container has between SIGTERM and SIGKILL, unless the agent's configuration says otherwise:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html (ECS_CONTAINER_STOP_TIMEOUT)"""
+ECS_CONFIG = "/etc/ecs/ecs.config"
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+CLI = """\
+#!/bin/sh
+# The image's AWS CLI, talking to the local cloud: Debian's is older than AWS_ENDPOINT_URL.
+exec /usr/bin/aws --endpoint-url http://{}:{} "$@"
+"""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a container has to be."""
+
+    id: str
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    role_arn: str | None
+    vcpus: float
+    memory: int
+    """MiB."""
+    init: bool = False
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a container ended, or why there was none."""
+
+    exit_code: int | None = None
+    reason: str = ""
+    host_ended: bool = False
+    """Whether its machine went away, or was about to."""
+    log: tuple[tuple[datetime, str], ...] = ()
+    """The last lines it printed."""
+
+
+class NotStarted(Exception):
+    """Why a container could not be started, in the words of the ECS agent."""
+
+
+@dataclass
+class _Task:
+    stopped: bool = False
+    container: Container | None = None
+    grants: list[str] = field(default_factory=list)
+
+
+class Tasks:
+    """Runs the containers of one machine. Its methods may be called from any thread.
+
+    machine: the container that is the machine. directory: of the machine's sockets, which the engine can mount.
+    """
+
+    def __init__(
+        self, site: Site, instance_id: str, machine: str, directory: Path, credentials: TaskCredentials
+    ) -> None:
+        self._site, self._instance_id, self._machine = site, instance_id, machine
+        self._cli = directory / "task-aws"
+        self._credentials = credentials
+        self._tasks: dict[str, _Task] = {}
+        self._lock = threading.Lock()
+        self._booted = threading.Event()
+        self._leaving = False
+
+    def boot_is_over(self) -> None:
+        """The user data has run. The agent starts after that, and reads the configuration which that has written.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bootstrap_container_instance.html
+        """
+        self._leaving = False
+        self._booted.set()
+
+    def machine_leaves(self) -> None:
+        """The machine is about to go down: from now on no container starts, and each that ends, ends for that."""
+        with self._lock:
+            self._leaving = True
+        self._booted.set()
+
+    def run(self, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
+        """Run a container to its end. started: is called once it runs."""
+        import docker.errors
+        import requests
+
+        task = self._tasks[spec.id] = _Task()
+        try:
+            self._booted.wait()
+            container = self._create(spec, task)
+            with self._lock:
+                if self._leaving or task.stopped:
+                    return TaskEnd(host_ended=self._leaving)
+                container.start()
+                task.container = container
+            started()
+            return self._watch(container)
+        except NotStarted as error:
+            return TaskEnd(reason=str(error), host_ended=self._leaving)
+        except (docker.errors.APIError, requests.RequestException) as error:
+            return TaskEnd(reason=f"CannotStartContainerError: {error}", host_ended=self._leaving)
+        finally:
+            del self._tasks[spec.id]
+            self._clean_up(spec, task)
+
+    def stop(self, task_id: str) -> None:
+        """SIGTERM, and SIGKILL after the agent's patience; returns when the container has ended."""
+        import docker.errors
+
+        with self._lock:
+            task = self._tasks.get(task_id)
+            if task is None:
+                return
+            task.stopped = True
+            container = task.container
+        if container is None:
+            return  # it will not start any more
+        try:
+            container.stop(timeout=round(self._patience()))
+        except docker.errors.NotFound:
+            pass
+        except docker.errors.APIError as error:
+            if error.status_code != CONFLICT:
+                raise
+
+    def _create(self, spec: TaskSpec, task: _Task) -> Container:
+        environment = dict(spec.environment)
+        if spec.role_arn:
+            try:
+                path = self._credentials.grant(spec.role_arn)
+            except KeyError:
+                raise NotStarted(
+                    f"ECS was unable to assume the role '{spec.role_arn}' that was provided for this task. Please "
+                    "verify that the role being passed has the proper trust relationship and permissions and that "
+                    "your IAM user has permissions to pass this role."
+                ) from None
+            task.grants.append(path)
+            environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = path
+        if self._leaving:
+            raise NotStarted("")
+        self._pull(spec.image)
+        self._cli.write_text(CLI.format(*self._site.endpoint))
+        self._cli.chmod(0o755)
+        return self._site.engine.containers.create(
+            spec.image,
+            list(spec.command),
+            name=self._name(spec),
+            labels={**labels(self._site.cloud, INSTANCE, self._instance_id), TASK: spec.id},
+            environment=environment,
+            # https://docs.aws.amazon.com/batch/latest/userguide/networking-modes-jobs.html: the host's
+            network_mode=f"container:{self._machine}",
+            init=spec.init,
+            mem_limit=f"{spec.memory}m",
+            memswap_limit=f"{spec.memory}m",
+            # ECS gives 1024 for each vCPU. In proportion that is the same; the machines here share the host's.
+            cpu_shares=max(2, round(spec.vcpus * CPU_SHARES)),
+            volumes={str(self._cli): {"bind": "/usr/local/bin/aws", "mode": "ro"}},
+        )
+
+    def _name(self, spec: TaskSpec) -> str:
+        return f"{self._instance_id}-ecs-{spec.id[:12]}"
+
+    def _pull(self, image: str) -> None:
+        """Have the host's engine pull an image, as the agent does before each container; raises NotStarted."""
+        import docker.errors
+        from docker.utils import parse_repository_tag
+
+        repository, tag = parse_repository_tag(image)
+        address, password = self._site.registry
+        login = {"username": "AWS", "password": password} if repository.startswith(f"{address}/") else None
+        try:
+            lines = self._site.engine.api.pull(
+                repository, tag=tag or "latest", stream=True, decode=True, auth_config=login
+            )
+            problem = next((str(line["error"]) for line in lines if "error" in line), None)
+        except docker.errors.APIError as error:
+            problem = str(error.explanation or error)
+        if problem:
+            raise NotStarted(f"CannotPullContainerError: Error response from daemon: {problem}")
+
+    def _watch(self, container: Container) -> TaskEnd:
+        """Follow what it prints until it ends: a container that is removed with its machine leaves nothing to read."""
+        import docker.errors
+        import requests
+
+        printed: deque[bytes] = deque(maxlen=LOG_LINES)
+        try:
+            for chunk in container.logs(stream=True, follow=True, timestamps=True):
+                printed.append(chunk)
+            code = int(container.wait(timeout=None)["StatusCode"])
+            container.reload()
+            # Who follows may miss the end; there is no more to come now.
+            printed = deque([container.logs(tail=LOG_LINES, timestamps=True)])
+            reason = ""
+            if container.attrs["State"]["OOMKilled"]:
+                reason = "OutOfMemoryError: Container killed due to memory usage"
+            return TaskEnd(code, reason, self._leaving, _lines(printed))
+        except (docker.errors.APIError, requests.RequestException) as error:  # it was removed with its machine
+            return TaskEnd(None, str(error), self._leaving, _lines(printed))
+
+    def _clean_up(self, spec: TaskSpec, task: _Task) -> None:
+        import docker.errors
+
+        for path in task.grants:
+            self._credentials.withdraw(path)
+        with suppress(docker.errors.NotFound):
+            remove(self._site.engine.containers.get(self._name(spec)))
+
+    def _patience(self) -> float:
+        """Seconds between SIGTERM and SIGKILL, as the machine's agent is configured."""
+        import docker.errors
+
+        with suppress(docker.errors.APIError):  # the machine may be gone
+            machine = self._site.engine.containers.get(self._machine)
+            code, printed = machine.exec_run(["cat", ECS_CONFIG])
+            if code == 0 and isinstance(printed, bytes):
+                return stop_timeout(printed.decode(errors="replace"))
+        return STOP_SECONDS
+
+
+def stop_timeout(config: str) -> float:
+    """Seconds of ECS_CONTAINER_STOP_TIMEOUT, a duration as Go writes it, in an agent's configuration."""
+    values = re.findall(r"^ECS_CONTAINER_STOP_TIMEOUT=(.*)$", config, re.MULTILINE)
+    parts = re.findall(r"([\d.]+)(ms|h|m|s)", values[-1]) if values else []
+    return sum(float(number) * UNITS[unit] for number, unit in parts) or STOP_SECONDS
+
+
+def _lines(printed: deque[bytes]) -> tuple[tuple[datetime, str], ...]:
+    """The engine's lines, each with the moment in front."""
+    lines = b"".join(printed).decode(errors="replace").splitlines()[-LOG_LINES:]
+    parted = (line.partition(" ") for line in lines)
+    return tuple((_moment(when), text) for when, _, text in parted if when)
+
+
+def _moment(text: str) -> datetime:
+    """The engine writes nanoseconds."""
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*Z$", r"\1+00:00", text))
+    except ValueError:
+        return datetime.now(UTC)
