@@ -15,6 +15,7 @@ from invoke import Collection, Context, Program, task
 
 if TYPE_CHECKING:
     import cloud
+    from cloud import sweep_tasks
     from cloud.commands import JOB, LIMITS, MARKET, command, connect
     from localcloud import tasks as local
 else:
@@ -22,6 +23,7 @@ else:
     here = f"{__package__}." if __package__ else ""
     cloud = import_module(f"{here}cloud")
     local = import_module(f"{here}localcloud.tasks")
+    sweep_tasks = cloud.sweep_tasks
     JOB, LIMITS, MARKET = cloud.commands.JOB, cloud.commands.LIMITS, cloud.commands.MARKET
     command, connect = cloud.commands.command, cloud.commands.connect
 
@@ -34,12 +36,14 @@ NEEDS = {
 }
 
 
-@command(help={"dry_run": "say what would be made; make nothing"})
-def setup(aws: cloud.aws.Aws, dry_run: bool = False) -> None:
+@command(help={"batch": "what sweeps need, too: AWS Batch", "dry_run": "say what would be made; make nothing"})
+def setup(aws: cloud.aws.Aws, batch: bool = False, dry_run: bool = False) -> None:
     """Make what the account needs: bucket, repository, role, …"""
     cloud.display.say(f"account {aws.account}, region {aws.settings.region}")
     with cloud.errors.interruptible("the same again finishes what is half-made"):
         for piece in cloud.provision.converge(aws, dry_run=dry_run):
+            print(f"{piece.outcome:<14} {piece.kind:<17} {piece.name}", flush=True)
+        for piece in cloud.sweep_plan.set_up(aws, dry_run=dry_run) if batch else ():
             print(f"{piece.outcome:<14} {piece.kind:<17} {piece.name}", flush=True)
 
 
@@ -122,7 +126,7 @@ def start_job(
         target = cloud.config.check_output(output)
         regions = aws.regions
         for there in regions[1:]:
-            cloud.machine.security_group(there)
+            cloud.firewall.required(there)
     refused: list[cloud.offers.Refusal] = []
     for there in regions:
         elsewhere = [other for other in regions if other is not there]
@@ -261,6 +265,9 @@ def attach(aws: cloud.aws.Aws, job: str) -> None:
 )
 def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""
+    if job and cloud.sweeps.means(job):
+        sweep_tasks.status(aws, job, json=json_)
+        return
     if job:
         found, details = cloud.watch.look(aws, job, cloud.display.say)
         if json_:
@@ -299,6 +306,9 @@ def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> 
 )
 def download(aws: cloud.aws.Aws, job: str, output: str | None = None) -> None:
     """Bring the model here: what is missing or different."""
+    if cloud.sweeps.means(job):
+        print(sweep_tasks.download(aws, job, output))
+        return
     found = latest(aws, job)
     print(fetch_bundle(aws, found, output))
 
@@ -324,6 +334,9 @@ def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = N
 @command(help=JOB, positional=["job"])
 def terminate(aws: cloud.aws.Aws, job: str) -> None:
     """End a running job now; what it has written stays in S3."""
+    if cloud.sweeps.means(job):
+        sweep_tasks.terminate(aws, job)
+        return
     found = cloud.jobs.find(aws, job)
     if found.ended and found.state in cloud.jobs.GONE:
         cloud.display.say(f"{found.id} has ended already ({found.status})")
@@ -335,6 +348,9 @@ def terminate(aws: cloud.aws.Aws, job: str) -> None:
 @command(help=JOB, positional=["job"])
 def wait(aws: cloud.aws.Aws, job: str) -> None:
     """Block until a job has ended; exit code 0 if it is complete."""
+    if cloud.sweeps.means(job):
+        sweep_tasks.wait(aws, job)
+        return
     cloud.jobs.check_complete(follow(aws, latest(aws, job)))
 
 
@@ -350,6 +366,9 @@ def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Jo
 @command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"])
 def logs(aws: cloud.aws.Aws, job: str, follow: bool = False) -> None:
     """Print the trainer's output: live, or from S3 afterwards."""
+    if cloud.sweeps.means(job):
+        sweep_tasks.logs(aws, job, follow=follow)
+        return
     found = latest(aws, job)
     with cloud.errors.interruptible(f"the job is not: inv status {found.id}"):
         cloud.logs.print_log(aws, found, follow=follow)
@@ -438,9 +457,32 @@ def run_module(c: Context, *words: str) -> None:
     c.run(shlex.join([sys.executable, "-m", *words]), echo=True, in_stream=False, pty=sys.stdout.isatty())
 
 
+@task(help={"output": "directory for the models"}, name="sweep")
+def demo_sweep(c: Context, output: str = "~/models/demo-sweep") -> None:
+    """Twelve configurations at once, from setup to results."""
+    local.up(c)
+    profile = local.profile_name()
+    example = cloud.config.PACKAGE / "examples" / "trainer"
+    config = example / "sample_configurations" / "fast_buckets.yaml"
+    aws = connect(c, profile=profile, source=example, sync_seconds=2)
+    setup(c, batch=True, profile=profile)
+    grid = ["algorithm=cfr+,dcfr,mccfr", "iterations=2000,20000", "report_every=1000", "seed=1,2"]
+    started = sweep_tasks.start(
+        aws, cloud.sweep_plan.read_configs([str(config)], grid), cloud.config.check_output(output)
+    )
+    sweep_tasks.follow(aws, cloud.sweeps.find(aws, started), poll=1)
+    sweep_tasks.wait(aws, started)
+    print(sweep_tasks.download(aws, started, None))
+    sweep_tasks.show(cloud.results.look(aws, cloud.children.look(aws, cloud.sweeps.find(aws, started))))
+
+
+demos = Collection("demo", demo_sweep)
+demos.add_task(demo, default=True)
+
 ns = Collection(
     *(setup, teardown, launch, attach, status, download, terminate, wait, logs, resume, offers, costs, bake, gc),
-    demo,
+    *(sweep_tasks.sweep, sweep_tasks.retry, sweep_tasks.results),
+    demos,
 )
 ns.add_collection(local.ns, name="local")
 if not __package__:

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
     from . import bake as bake
+    from . import batch as batch
     from . import bucket as bucket
     from . import bundle_directory as bundle_directory
+    from . import cache as cache
+    from . import children as children
     from . import claims as claims
     from . import cleanup as cleanup
     from . import commands as commands
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     from . import costs as costs
     from . import display as display
     from . import download as download
+    from . import engine as engine
     from . import errors as errors
     from . import firewall as firewall
+    from . import grid as grid
     from . import image as image
     from . import instance_types as instance_types
     from . import job_view as job_view
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from . import pieces as pieces
     from . import plan as plan
     from . import policies as policies
+    from . import pool as pool
     from . import prices as prices
     from . import provision as provision
     from . import quotas as quotas
@@ -44,9 +50,18 @@ if TYPE_CHECKING:
     from . import refusals as refusals
     from . import registry as registry
     from . import request as request
+    from . import results as results
     from . import resume as resume
+    from . import roles as roles
+    from . import runner as runner
     from . import session as session
+    from . import sourcetree as sourcetree
     from . import storage as storage
+    from . import sweep as sweep
+    from . import sweep_plan as sweep_plan
+    from . import sweep_tasks as sweep_tasks
+    from . import sweep_view as sweep_view
+    from . import sweeps as sweeps
     from . import tags as tags
     from . import teardown as teardown
     from . import transfer as transfer

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from . import batch
+from . import batch, display, storage
 from .aws import Aws, aws_errors, pages
 from .errors import CloudError
+from .records import File, Record
 from .sweeps import Asked, Run, Sweep
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_DESCRIBED = 100
 """How many jobs DescribeJobs takes: https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeJobs.html"""
+
+MOST_LOOKED_UP = 100
+"""Of how many children the latest lines are looked up, each by a call."""
 
 STATES = {
     "SUBMITTED": "queued",
@@ -64,18 +68,21 @@ class Child:
     def id(self) -> str:
         return f"{self.sweep}/{self.index}"
 
+    @property
+    def prefix(self) -> str:
+        """Where in the bucket all of it is."""
+        return f"sweeps/{self.id}/"
+
 
 def look(aws: Aws, sweep: Sweep) -> list[Child]:
     """Every child of a sweep as it is now: a call for each hundred, and one for what each thousand has cost."""
     _ = aws.batch, aws.s3, aws.bucket  # clients are made before the threads that use them
-    jobs = _jobs(sweep)
+    jobs = jobs_of(sweep)
     wanted = sorted(set(jobs.values()))
     with ThreadPoolExecutor(8) as threads:
         counting = threads.submit(_costs, aws, sweep)
         parts = [wanted[start : start + MOST_DESCRIBED] for start in range(0, len(wanted), MOST_DESCRIBED)]
-        described = {
-            one["jobId"]: one for part in threads.map(lambda part: _describe(aws, part), parts) for one in part
-        }
+        described = {one["jobId"]: one for part in threads.map(lambda part: describe(aws, part), parts) for one in part}
         costs = counting.result()
     now = datetime.now(UTC)
     return [_child(sweep, index, described.get(jobs[index]), costs.get(index), now) for index in jobs]
@@ -85,13 +92,13 @@ def look_at(aws: Aws, sweep: Sweep, index: int) -> Child:
     """One child as it is now. Raises CloudError when there is none of that number."""
     if index >= len(sweep.children):
         raise CloudError(f"{sweep.id} has no child {index}", fix=f"its children are 0 to {len(sweep.children) - 1}")
-    job = _jobs(sweep)[index]
-    described = _describe(aws, [job]) if job else []
+    job = jobs_of(sweep)[index]
+    described = describe(aws, [job]) if job else []
     costs = _costs(aws, sweep, f"{index}/")
     return _child(sweep, index, described[0] if described else None, costs.get(index), datetime.now(UTC))
 
 
-def _jobs(sweep: Sweep) -> dict[int, str]:
+def jobs_of(sweep: Sweep) -> dict[int, str]:
     """Batch's id of each child: that of the last run which has it; "" while that is not submitted."""
     jobs: dict[int, str] = {}
     for run in sweep.runs:
@@ -101,7 +108,7 @@ def _jobs(sweep: Sweep) -> dict[int, str]:
     return jobs
 
 
-def _describe(aws: Aws, ids: list[str]) -> list[JobDetailTypeDef]:
+def describe(aws: Aws, ids: list[str]) -> list[JobDetailTypeDef]:
     """What Batch says of some jobs; of one that it does not know (yet, or for a week now), nothing."""
     if ids == [""]:
         return []
@@ -170,6 +177,41 @@ def _reason(reason: str, attempt: Any) -> str:
     return reason if code is None else f"exit code {code}"
 
 
+def with_latest(aws: Aws, children: Sequence[Child]) -> Sequence[Child]:
+    """The same children with the latest line of those that train or have failed, unless there are very many."""
+    if len(children) > MOST_LOOKED_UP:
+        return children
+    _ = aws.s3, aws.bucket  # made before the threads that use them
+
+    def looked_up(child: Child) -> Child:
+        if child.state not in ("running", "failed"):
+            return child
+        return replace(child, latest=display.last_line(storage.tail(aws, f"{child.prefix}logs/trainer.log")))
+
+    with ThreadPoolExecutor(16) as threads:
+        return list(threads.map(looked_up, children))
+
+
+def bundles(aws: Aws, children: Sequence[Child]) -> tuple[tuple[File, ...], dict[str, str]]:
+    """The files of the bundles of complete children, and where below the sweep each is.
+
+    Each child's files are in a directory that is called as its parameters are.
+    """
+    _ = aws.s3, aws.bucket  # made before the threads that use them
+
+    def files(child: Child) -> list[tuple[File, str]]:
+        with aws_errors(f"read the record of {child.id}"):
+            record = Record.parse(storage.read(aws, f"{child.prefix}job.json")[0])
+        return [
+            (replace(file, path=f"{child.asked.name}/{file.path}"), f"{child.index}/bundle/{file.path}")
+            for file in record.bundle
+        ]
+
+    with ThreadPoolExecutor(32) as threads:
+        found = [pair for pairs in threads.map(files, children) for pair in pairs]
+    return tuple(file for file, _ in found), {file.path: key for file, key in found}
+
+
 def counted(children: Iterable[Child]) -> str:
     """`3 queued, 8 running, 1 failed`."""
     counts = Counter(child.state for child in children)
@@ -178,5 +220,5 @@ def counted(children: Iterable[Child]) -> str:
 
 def over(aws: Aws, run: Run) -> bool:
     """Whether a run that was submitted has ended, all its children with it."""
-    found = _describe(aws, [run.job])
+    found = describe(aws, [run.job])
     return not found or found[0]["status"] in ("SUCCEEDED", "FAILED")

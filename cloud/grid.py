@@ -39,7 +39,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Child:
+class Training:
     """One training of a sweep."""
 
     index: int
@@ -110,7 +110,7 @@ def expand(patterns: Iterable[str]) -> list[Path]:
     return list(found)
 
 
-def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Child]:
+def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Training]:
     """Every configuration with every combination of values; the last axis changes fastest.
 
     configs: content by file name. Without axes each is sent as it is, to the byte.
@@ -133,8 +133,8 @@ def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Child]:
             f"{size:,} trainings are more than one array job of AWS Batch has ({MOST_CHILDREN:,})",
             fix="split the grid into several sweeps",
         )
-    found = [Child(index, *one) for index, one in enumerate(_combinations(configs, axes))]
-    places: dict[str, Child] = {}
+    found = [Training(index, *one) for index, one in enumerate(_combinations(configs, axes))]
+    places: dict[str, Training] = {}
     for child in found:
         if (other := places.setdefault(child.name, child)) is not child:
             raise UsageError(

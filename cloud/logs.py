@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 
-from . import jobs, session, storage
+from . import children, jobs, session, storage
 from .aws import Aws
 from .display import say
 from .errors import CloudError
 from .jobs import Job
+from .sweeps import Sweep
 from .watch import POLL_SECONDS
 
 
@@ -33,16 +34,44 @@ def print_log(aws: Aws, job: Job, *, follow: bool) -> None:
     _print_stored_log(aws, job)
 
 
+def print_child_log(aws: Aws, sweep: Sweep, index: int, *, follow: bool) -> None:
+    """Print the log of a sweep's child to stdout, as of its last sync; with `follow`, what comes until it has ended.
+
+    Raises CloudError when there is nothing.
+    """
+    printed = 0
+    while True:
+        child = children.look_at(aws, sweep, index)
+        printed += _print_stored(aws, f"{child.prefix}logs/trainer.log", printed)
+        if not follow or child.state in children.FINAL:
+            break
+        time.sleep(POLL_SECONDS)
+    if not printed:
+        say("the trainer has printed nothing; this is its script's own log")
+        if not _print_stored(aws, f"{child.prefix}logs/boot.log"):
+            raise CloudError(f"{child.id} has no log yet ({child.state})", fix=f"inv status {child.id}")
+
+
 def _print_stored_log(aws: Aws, job: Job) -> None:
+    if _print_stored(aws, f"jobs/{job.id}/logs/trainer.log"):
+        return
+    say("the trainer has printed nothing; this is the boot's own log")
+    if not _print_stored(aws, f"jobs/{job.id}/logs/boot.log"):
+        raise CloudError(f"{job.id} has no log yet ({job.phase or job.status})", fix=f"inv status {job.id}")
+
+
+def _print_stored(aws: Aws, key: str, start: int = 0) -> int:
+    """Print what an object has from `start` on; returns how many bytes that is."""
+    printed = 0
+
     def write(chunk: bytes) -> None:
+        nonlocal printed
         sys.stdout.buffer.write(chunk)
+        printed += len(chunk)
 
     sys.stdout.flush()
     try:
-        if storage.stream(aws, f"jobs/{job.id}/logs/trainer.log", write):
-            return
-        say("the trainer has printed nothing; this is the boot's own log")
-        if not storage.stream(aws, f"jobs/{job.id}/logs/boot.log", write):
-            raise CloudError(f"{job.id} has no log yet ({job.phase or job.status})", fix=f"inv status {job.id}")
+        storage.stream(aws, key, write, start)
     finally:
         sys.stdout.buffer.flush()
+    return printed

@@ -79,14 +79,15 @@ def written_at(aws: Aws, key: str) -> datetime | None:
             return None
 
 
-def stream(aws: Aws, key: str, write: Callable[[bytes], object]) -> bool:
-    """Hand an object's bytes to `write`, each once; returns False when there is no such object."""
-    position, version = 0, ""
+def stream(aws: Aws, key: str, write: Callable[[bytes], object], start: int = 0) -> bool:
+    """Hand an object's bytes from `start` on to `write`, each once; returns False when there is no such object."""
+    position, version = start, ""
 
     def rest() -> None:
         nonlocal position, version
         # If it has been written anew meanwhile, S3 refuses rather than mix the two.
-        options: dict[str, Any] = {"Range": f"bytes={position}-", "IfMatch": version} if position else {}
+        options: dict[str, Any] = {"Range": f"bytes={position}-"} if position else {}
+        options |= {"IfMatch": version} if version else {}
         found = aws.s3.get_object(Bucket=aws.bucket, Key=key, **options)
         version = found["ETag"]
         for chunk in found["Body"].iter_chunks(CHUNK):
@@ -98,4 +99,7 @@ def stream(aws: Aws, key: str, write: Callable[[bytes], object]) -> bool:
             _again(rest)
         except aws.s3.exceptions.NoSuchKey:
             return False
+        except aws.s3.exceptions.ClientError as error:
+            if error_code(error) != "InvalidRange":  # there is nothing behind `start` yet
+                raise
     return True

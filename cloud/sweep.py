@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from .aws import Aws, aws_errors, error_code, pages
 from .batch import Definition
 from .config import trainer_arguments
 from .errors import CloudError
-from .grid import Child
+from .grid import Training
 from .runner import CONFIG, CONFIG_KEY, OUTPUT, Runner
 from .sweep_plan import Plan
 from .sweeps import Asked, Run, Sweep
@@ -82,11 +82,11 @@ def submit(aws: Aws, plan: Plan, claimed: Claimed, say: Say) -> Sweep:
     return submit_run(aws, sweep, say)
 
 
-def put_configs(aws: Aws, sweep: Sweep, wanted: Iterable[Child]) -> None:
+def put_configs(aws: Aws, sweep: Sweep, wanted: Iterable[Training]) -> None:
     """Put each child's configuration where it looks for it."""
     _ = aws.s3, aws.bucket
 
-    def put(child: Child) -> None:
+    def put(child: Training) -> None:
         aws.s3.put_object(
             Bucket=aws.bucket,
             Key=f"{sweep.prefix}{child.index}/{CONFIG_KEY}",
@@ -211,3 +211,39 @@ def _runner(aws: Aws, sweep: Sweep, run: Run) -> Runner:
         spot=tuple((type, zone, price) for (type, market, zone), price in machine_price.items() if market == "spot"),
         budget=round((asked["max_cost"] or 0) * MICRO),
     )
+
+
+def retry(aws: Aws, sweep: Sweep, max_hours: float | None, say: Say) -> Sweep:
+    """Submit the failed children of a sweep once more, or what a launcher that was killed has not submitted.
+
+    max_hours: that each may run, with what it ran before; None for as many as it was.
+    Raises CloudError if no child has failed.
+    """
+    last = submitted(aws, sweep, sweep.runs[-1])
+    if last.job:
+        sweep = sweep.with_run(last)
+        found = children.look(aws, sweep)
+        failed = tuple(child.index for child in found if child.state == "failed")
+        if not failed:
+            raise CloudError(f"no child of {sweep.id} has failed: {children.counted(found)}")
+        asked = {**sweep.asked, **({"max_hours": max_hours} if max_hours else {})}
+        run = Run(f"{sweep.id}-{len(sweep.runs)}", failed, "")
+        sweep = replace(sweep, asked=asked, runs=(*sweep.runs, run))
+    return submit_run(aws, sweep, say)
+
+
+def terminate(aws: Aws, sweep: Sweep, index: int | None) -> bool:
+    """End all children of a sweep, or one; returns whether there was any to end.
+
+    An array job's end is that of all its children: https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
+    """
+    if index is None:
+        jobs = [job for run in sweep.runs if (job := submitted(aws, sweep, run).job)]
+    else:
+        children.look_at(aws, sweep, index)
+        jobs = [children.jobs_of(sweep)[index]]
+    living = [one["jobId"] for one in children.describe(aws, jobs) if one["status"] not in ("SUCCEEDED", "FAILED")]
+    with aws_errors(f"terminate {sweep.id}"):
+        for job in living:
+            aws.batch.terminate_job(jobId=job, reason=children.TERMINATED)
+    return bool(living)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,11 @@ from .aws import Aws
 from .batch import Pool
 from .config import Settings, check_instance_types, trainer_arguments
 from .errors import UsageError
-from .grid import Child
+from .grid import Training
 from .image import Snapshot
 from .instance_types import InstanceType
 from .offers import Facts
+from .provision import Piece
 from .runner import CONFIG, OUTPUT
 
 MEMORY_PER_VCPU = 1.5
@@ -37,7 +38,7 @@ class Share:
 class Plan:
     """One sweep, all decided."""
 
-    children: tuple[Child, ...]
+    children: tuple[Training, ...]
     types: tuple[InstanceType, ...]
     platform: str
     """Docker's name of their architecture."""
@@ -84,19 +85,19 @@ class Wishes:
     """What was typed of a sweep's machines; what is None is the settings'."""
 
     instance: str | None = None
-    max_vcpus: int | None = None
-    vcpus: int | None = None
+    max_vcpus: float | None = None
+    vcpus: float | None = None
     memory_gib: float | None = None
-    attempts: int | None = None
+    attempts: float | None = None
 
     def settings(self, settings: Settings) -> Settings:
         """The settings with these wishes."""
-        changes = {
+        changes: dict[str, Any] = {
             "sweep_instance": self.instance,
-            "sweep_max_vcpus": self.max_vcpus,
-            "sweep_vcpus": self.vcpus,
+            "sweep_max_vcpus": self.max_vcpus and int(self.max_vcpus),
+            "sweep_vcpus": self.vcpus and int(self.vcpus),
             "sweep_memory": self.memory_gib,
-            "sweep_attempts": self.attempts,
+            "sweep_attempts": self.attempts and int(self.attempts),
         }
         return settings.with_(**{key: value for key, value in changes.items() if value is not None})
 
@@ -119,7 +120,13 @@ def machines(aws: Aws) -> tuple[list[InstanceType], Facts, Pool]:
     return types, facts, pool.of(aws, types, facts, group)
 
 
-def look(aws: Aws, snapshot: Snapshot, children: Iterable[Child], output: str) -> Plan:
+def set_up(aws: Aws, *, dry_run: bool) -> Iterator[Piece]:
+    """Bring the account to what sweeps with the settings' machines need, yielding each piece as it is done."""
+    _, _, wanted = machines(aws)
+    return pool.converge(aws, wanted, dry_run=dry_run)
+
+
+def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str) -> Plan:
     """Gather the facts of a sweep, and decide it. Nothing is made."""
     settings = aws.settings
     _ = aws.ec2, aws.ecr, aws.pricing, aws.service_quotas, aws.bucket  # made before the threads that use them
@@ -175,7 +182,7 @@ def check_fits(types: Iterable[InstanceType], vcpus: int, memory_gib: float, max
         raise UsageError(f"--max-vcpus {max_vcpus} has no room for a child of {vcpus} vCPUs")
 
 
-def read_configs(patterns: Iterable[str], axes: Iterable[str]) -> list[Child]:
+def read_configs(patterns: Iterable[str], axes: Iterable[str]) -> list[Training]:
     """The children of a sweep from what was typed: --config, file names or patterns, and --grid."""
     files = {}
     for path in grid.expand(patterns):

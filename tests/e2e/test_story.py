@@ -51,9 +51,9 @@ def test_the_model_is_what_the_trainer_makes_when_run_by_hand(
 
 def test_a_second_download_fetches_nothing(user: User, finished: dict[str, Any], tmp_path: Path) -> None:
     first = user.run("download", finished["id"], "--output", str(tmp_path / "model"))
-    assert "3 files fetched" in first.stderr
+    assert "4 files fetched" in first.stderr
     second = user.run("download", finished["id"], "--output", str(tmp_path / "model"))
-    assert "0 files fetched (0 bytes), 3 were there already" in second.stderr
+    assert "0 files fetched (0 bytes), 4 were there already" in second.stderr
 
 
 def test_the_finished_job_is_told_in_full(user: User, finished: dict[str, Any]) -> None:

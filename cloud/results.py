@@ -1,0 +1,149 @@
+"""What a sweep has found: the metrics that trainers leave in `metrics.json` in their bundles, beside the parameters."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from . import storage
+from .aws import Aws, aws_errors
+from .children import Child
+from .errors import CloudError, UsageError
+from .grid import Value
+
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one child was given, and what it has found."""
+
+    index: int
+    parameters: dict[str, Value]
+    """The configuration's name among them, if there are several."""
+    metrics: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results, one a row; a name that both sides have is told apart by where it is from."""
+
+    parameters: tuple[str, ...]
+    metrics: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        both = set(self.parameters) & set(self.metrics)
+        return ("child", *self.parameters, *(f"metrics.{name}" if name in both else name for name in self.metrics))
+
+    @property
+    def rows(self) -> list[tuple[Value, ...]]:
+        """Under the headings; None for a metric that a child has not left."""
+        return [
+            (
+                one.index,
+                *(one.parameters.get(name) for name in self.parameters),
+                *(one.metrics.get(name) for name in self.metrics),
+            )
+            for one in self.results
+        ]
+
+
+def look(aws: Aws, children: Sequence[Child]) -> Table:
+    """The results of those children that are complete. Raises CloudError if none is."""
+    complete = [child for child in children if child.state == "complete"]
+    if not complete:
+        raise CloudError(f"no child of {children[0].sweep} is complete", fix=f"inv status {children[0].sweep}")
+    _ = aws.s3, aws.bucket  # made before the threads that use them
+    with ThreadPoolExecutor(32) as threads:
+        metrics = list(threads.map(lambda child: _metrics(aws, child), complete))
+    named = len({child.asked.config for child in children}) > 1
+    results = [
+        Result(child.index, {**({"config": child.asked.config} if named else {}), **child.asked.parameters}, found)
+        for child, found in zip(complete, metrics, strict=True)
+    ]
+    return Table(_names(one.parameters for one in results), _names(one.metrics for one in results), tuple(results))
+
+
+def _names(rows: Iterable[dict[str, Value]]) -> tuple[str, ...]:
+    """All names, in the order in which they first come."""
+    return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+def _metrics(aws: Aws, child: Child) -> dict[str, Value]:
+    """What a child has left; nothing if its trainer leaves none. Raises CloudError for what is no JSON object."""
+    key = f"{child.prefix}bundle/{METRICS}"
+    with aws_errors(f"read the metrics of {child.id}"):
+        try:
+            body = storage.read(aws, key)[0]
+        except aws.s3.exceptions.NoSuchKey:
+            return {}
+    try:
+        return {name: value for name, value in dict(json.loads(body)).items() if isinstance(value, Value)}
+    except (ValueError, TypeError):
+        raise CloudError(
+            f"{METRICS} of {child.id} is no JSON object", fix='it looks like {"exploitability": 0.01}'
+        ) from None
+
+
+def write_csv(table: Table, out: TextIO) -> None:
+    """The table as CSV, with a line of headings."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.headings)
+    writer.writerows(table.rows)
+
+
+def plot(table: Table, file: Path, metric: str | None, against: str | None) -> None:
+    """Draw a metric against a parameter as a PNG: a line for each combination of the other parameters.
+
+    metric, against: the first number that there is, if not given. Raises UsageError for a name that there is not.
+    """
+    metric = _chosen("--metric", metric, _numbers(table.metrics, [one.metrics for one in table.results]))
+    against = _chosen("--against", against, _numbers(table.parameters, [one.parameters for one in table.results]))
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for one in table.results:
+        x, y = one.parameters.get(against), one.metrics.get(metric)
+        if isinstance(x, int | float) and isinstance(y, int | float):
+            others = [f"{name} {value}" for name, value in one.parameters.items() if name != against]
+            lines.setdefault(", ".join(others), []).append((x, y))
+    _draw(lines, file, metric, against)
+
+
+def _numbers(names: Iterable[str], rows: Sequence[dict[str, Value]]) -> list[str]:
+    return [name for name in names if any(isinstance(row.get(name), int | float) for row in rows)]
+
+
+def _chosen(option: str, name: str | None, names: list[str]) -> str:
+    if name is None and names:
+        return names[0]
+    if name not in names or name is None:
+        raise UsageError(
+            f"{option} {name}: there is no such number" if name else f"there is no number for {option}",
+            fix=f"there are {', '.join(names)}" if names else None,
+        )
+    return name
+
+
+def _draw(lines: dict[str, list[tuple[float, float]]], file: Path, metric: str, against: str) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CloudError("matplotlib is not installed", fix="pip install 'solver-cloud[plot]'") from None
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for label, points in lines.items():
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=label or None)
+    axes.set_xlabel(against)
+    axes.set_ylabel(metric)
+    if len(lines) > 1:
+        axes.legend()
+    try:
+        figure.savefig(file, format="png", dpi=150)
+    except OSError as error:
+        raise CloudError(f"cannot write {file}: {error.strerror}") from None
