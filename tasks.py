@@ -467,13 +467,12 @@ def demo_sweep(c: Context, output: str = "~/models/demo-sweep") -> None:
     aws = connect(c, profile=profile, source=example, sync_seconds=2)
     setup(c, batch=True, profile=profile)
     grid = ["algorithm=cfr+,dcfr,mccfr", "iterations=2000,20000", "report_every=1000", "seed=1,2"]
-    started = sweep_tasks.start(
-        aws, cloud.sweep_plan.read_configs([str(config)], grid), cloud.config.check_output(output)
-    )
-    sweep_tasks.follow(aws, cloud.sweeps.find(aws, started), poll=1)
-    sweep_tasks.wait(aws, started)
+    trainings = cloud.sweep_plan.read_configs([str(config)], grid)
+    started = sweep_tasks.start(aws, trainings, cloud.config.check_output(output))
+    children = sweep_tasks.follow(aws, cloud.sweeps.find(aws, started), poll=1)
+    sweep_tasks.check(started, children)
     print(sweep_tasks.download(aws, started, None))
-    sweep_tasks.show(cloud.results.look(aws, cloud.children.look(aws, cloud.sweeps.find(aws, started))))
+    sweep_tasks.show(cloud.results.look(aws, children))
 
 
 demos = Collection("demo", demo_sweep)

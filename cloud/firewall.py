@@ -30,6 +30,23 @@ def find(aws: Aws) -> SecurityGroupTypeDef | None:
     return groups[0] if groups else None
 
 
+def required(aws: Aws) -> str:
+    """The id of our security group; raises CloudError when there is none, for want of `setup`."""
+    group = find(aws)
+    if group is None:
+        raise missing(aws)
+    return group["GroupId"]
+
+
+def missing(aws: Aws) -> CloudError:
+    """What a user is to be told who has not run `setup`."""
+    settings = aws.settings
+    return CloudError(
+        f"account {aws.account} is not set up for {settings.name} in {settings.region}",
+        fix=f"run `inv setup` first, with --region {settings.region}",
+    )
+
+
 def default_vpc(aws: Aws) -> str:
     """The region's default VPC; raises CloudError when it was deleted."""
     with aws_errors("look for the default VPC"):

@@ -58,7 +58,7 @@ def look(aws: Aws, wanted: Wanted) -> Machine:
     """
     _ = aws.ec2, aws.ssm  # clients are made before the threads that use them
     with ThreadPoolExecutor(2) as pool:
-        finding = pool.submit(security_group, aws)
+        finding = pool.submit(firewall.required, aws)
         naming = pool.submit(_recommended, aws)
         types = instance_types.look(aws, wanted)
         parameter = aws.settings.image_parameter.format(variant=variant(types[0]))
@@ -71,18 +71,6 @@ def look(aws: Aws, wanted: Wanted) -> Machine:
     root = image["RootDeviceName"]
     sizes = [d["Ebs"].get("VolumeSize", 0) for d in image["BlockDeviceMappings"] if d.get("DeviceName") == root]
     return Machine(tuple(types), ami, root, max(sizes, default=0), group)
-
-
-def security_group(aws: Aws) -> str:
-    """The id of our security group; raises CloudError when there is none, for want of `setup`."""
-    group = firewall.find(aws)
-    if group is None:
-        settings = aws.settings
-        raise CloudError(
-            f"account {aws.account} is not set up for {settings.name} in {settings.region}",
-            fix=f"run `inv setup` first, with --region {settings.region}",
-        )
-    return group["GroupId"]
 
 
 def _recommended(aws: Aws) -> dict[str, str]:

@@ -87,9 +87,7 @@ def _metrics(aws: Aws, child: Child) -> dict[str, Value]:
     try:
         return {name: value for name, value in dict(json.loads(body)).items() if isinstance(value, Value)}
     except (ValueError, TypeError):
-        raise CloudError(
-            f"{METRICS} of {child.id} is no JSON object", fix='it looks like {"exploitability": 0.01}'
-        ) from None
+        raise CloudError(f"{METRICS} of {child.id} is no JSON object", fix='as {"exploitability": 0.01} is') from None
 
 
 def write_csv(table: Table, out: TextIO) -> None:

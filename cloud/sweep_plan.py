@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import claims, config, grid, instance_types, machine, offers, pool, registry
+from . import claims, config, firewall, grid, instance_types, machine, offers, pool, registry
 from .aws import Aws
 from .batch import Pool
 from .config import Settings, check_instance_types, trainer_arguments
@@ -102,14 +102,13 @@ class Wishes:
         return settings.with_(**{key: value for key, value in changes.items() if value is not None})
 
 
-def machines(aws: Aws) -> tuple[list[InstanceType], Facts, Pool]:
+def machines(aws: Aws, security_group: str) -> tuple[list[InstanceType], Facts, Pool]:
     """The types that the settings want for sweeps, what EC2 says of them, and the pool of them.
 
-    Types that this region does not have are left out, as long as it has one. Raises CloudError without `setup`.
+    Types that this region does not have are left out. Raises UsageError if it has none of them.
     """
     settings = aws.settings
     names = check_instance_types(settings.sweep_instance)
-    group = machine.security_group(aws)
     types = instance_types.existing(aws, names)
     facts = offers.look(aws, types, ("spot", "on-demand"))
     types = [kind for kind in types if any(kind.name == name for name, _ in facts.sold)]
@@ -117,12 +116,15 @@ def machines(aws: Aws) -> tuple[list[InstanceType], Facts, Pool]:
         raise UsageError(f"none of these types is sold in {settings.region}: {', '.join(names)}")
     if any(kind.gpus for kind in types):
         raise UsageError("a sweep's children cannot share GPUs", fix="types without GPUs, or one `inv launch` for each")
-    return types, facts, pool.of(aws, types, facts, group)
+    return types, facts, pool.of(aws, types, facts, security_group)
 
 
 def set_up(aws: Aws, *, dry_run: bool) -> Iterator[Piece]:
     """Bring the account to what sweeps with the settings' machines need, yielding each piece as it is done."""
-    _, _, wanted = machines(aws)
+    group = firewall.find(aws)
+    if group is None and not dry_run:
+        raise firewall.missing(aws)
+    _, _, wanted = machines(aws, group["GroupId"] if group else "")
     return pool.converge(aws, wanted, dry_run=dry_run)
 
 
@@ -132,7 +134,7 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
     _ = aws.ec2, aws.ecr, aws.pricing, aws.service_quotas, aws.bucket  # made before the threads that use them
     with ThreadPoolExecutor(2) as threads:
         naming = threads.submit(registry.repository_uri, aws, settings.repository)
-        types, facts, machines_ = machines(aws)
+        types, facts, machines_ = machines(aws, firewall.required(aws))
         platform = machine.PLATFORMS[types[0].architecture]
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, platform)
         pushed = registry.tag_exists(aws, settings.repository, tag)

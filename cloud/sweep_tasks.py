@@ -186,11 +186,15 @@ def terminate(aws: cloud.aws.Aws, reference: str) -> None:
 def wait(aws: cloud.aws.Aws, reference: str) -> None:
     """Block until all children have ended; exit code 0 if all are complete."""
     sweep = found(aws, reference)
-    children = follow(aws, sweep)
+    check(sweep.id, follow(aws, sweep))
+
+
+def check(sweep: str, children: list[cloud.children.Child]) -> None:
+    """Raises CloudError unless all children are complete."""
     if any(child.state != "complete" for child in children):
         raise cloud.errors.CloudError(
-            f"{sweep.id}: {cloud.children.counted(children)}",
-            fix=f"which: inv status {sweep.id}; once more: inv retry {sweep.id}",
+            f"{sweep}: {cloud.children.counted(children)}",
+            fix=f"which: inv status {sweep}; once more: inv retry {sweep}",
         )
 
 
