@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import queue
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from localcloud import batch_retries
-from localcloud.batch_container import stop_timeout
+from localcloud.batch_container import TaskEnd, stop_timeout
+from localcloud.batch_hosts import Host
 from localcloud.batch_jobs import ArrayJob, Attempt, Job, Request
 from localcloud.batch_launch import Room, room_of
+from localcloud.batch_scheduler import Scheduler
 from localcloud.task_credentials import TaskCredentials
 
 HOST = "Host EC2 (instance i-0123456789abcdef0) terminated."
@@ -91,6 +96,30 @@ def test_the_timeout_begins_when_the_container_runs() -> None:
     assert job.overdue_at() is None
 
 
+def test_an_attempt_that_takes_too_long_is_ended_and_not_made_again() -> None:
+    stopped: queue.Queue[tuple[str, str]] = queue.Queue()
+    machines = SimpleNamespace(stop_task=lambda *task: stopped.put(task))
+    ec2 = SimpleNamespace(cloud=SimpleNamespace(machines=machines, relaunch_seconds=1))
+    backend: Any = SimpleNamespace(ec2=ec2, get_job_queue=lambda _: None)
+    scheduler = Scheduler(backend, lambda: None)
+    job = Job(replace(REQUEST, retry={"attempts": 3}), "id", "arn")
+    job.attempts.append(attempt(started_at=1000.0))
+    job.enter("RUNNING")
+    instance: Any = SimpleNamespace(id="i-0123456789abcdef0", state="running", instance_type="c7i.large")
+    environment: Any = SimpleNamespace(name="environment")
+    host = Host(instance, environment, "arn", {job})
+    scheduler.hosts.append(host)
+    scheduler.step(now=1059.0)
+    assert job.ending is None
+    scheduler.step(now=1060.0)
+    assert stopped.get(timeout=5) == (instance.id, job.attempts[-1].task_id)
+    assert job.status == "RUNNING"  # until its container has ended
+    scheduler.attempts.ended(job, job.attempts[-1], host, TaskEnd(137))
+    assert (job.status, job.status_reason) == ("FAILED", "Job attempt duration exceeded timeout")
+    assert job.attempts[-1].exit_code == 137
+    assert scheduler.waiting == {}
+
+
 @pytest.mark.parametrize(
     ("config", "seconds"),
     [
@@ -122,10 +151,8 @@ def test_each_container_gets_its_own_roles_credentials_only() -> None:
         return {"AccessKeyId": f"ASIA-{role}", "Expiration": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
     credentials = TaskCredentials(of)
-    one, other = (
-        credentials.grant("arn:aws:iam::123456789012:role/one"),
-        credentials.grant("arn:aws:iam::1:role/p/other"),
-    )
+    one = credentials.grant("arn:aws:iam::123456789012:role/one")
+    other = credentials.grant("arn:aws:iam::123456789012:role/path/other")
     for path, key in ((one, "ASIA-one"), (other, "ASIA-other")):
         answer = credentials.answer("GET", path, Message())
         assert answer.status == HTTPStatus.OK
