@@ -27,6 +27,7 @@ from . import (
     faults,
     interruption,
     json_services,
+    managed_policies,
     market_file,
     price_list,
     quotas,
@@ -50,6 +51,7 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str, endpoint: str) -
     ecr.install(storage)
     s3.install()
     authorization.install()
+    managed_policies.install()
     batch.install(endpoint, owner)
     moto = DomainDispatcherApplication(create_backend_app)
     for service in SERVICES:

@@ -52,6 +52,14 @@ def test_the_service_role_can_be_made_beforehand(cloud: FakeCloud) -> None:
     assert found["serviceRole"] == role["Arn"]
 
 
+def test_an_instance_role_gets_the_policy_of_ecs(cloud: FakeCloud) -> None:
+    iam, name = cloud.client("iam"), f"machines-{time.time_ns()}"
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    assert [one["PolicyArn"] for one in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]] == [arn]
+
+
 def test_environments_and_queues_are_deleted_in_order(account: BatchAccount) -> None:
     batch = account.batch
     name = account.environment("third", "SPOT", ("c7i.large",), 4)
@@ -224,7 +232,7 @@ def test_jobs_are_listed_by_queue_status_and_name(account: BatchAccount) -> None
 
 def test_cancel_spares_what_has_started(cloud: FakeCloud) -> None:
     account = BatchAccount(cloud, max_vcpus=2)
-    parent = account.submit(account.definition(IMAGE), 4)
+    parent = account.submit(account.definition(IMAGE, vcpus=2), 4)
     for index in range(2):
         account.reaches(f"{parent}:{index}", "RUNNING")
     account.batch.cancel_job(jobId=parent, reason="not needed")
