@@ -191,7 +191,7 @@ def await_(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
         wait=tenacity.wait_exponential(multiplier=0.25, max=3),
         stop=tenacity.stop_after_delay(PATIENCE),
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),
-    )(look)
+    )(look)()
 
 
 def queues(aws: Aws) -> list[JobQueueDetailTypeDef]:
