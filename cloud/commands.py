@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context, task
@@ -51,13 +54,28 @@ def command(
         @functools.wraps(function)
         def run(c: Context, **typed: Any) -> None:
             chosen = {name: typed.pop(name, None) or None for name in settings}
-            function(connect(c, regions=regions, **chosen), **typed)
+            with enough_read():
+                function(connect(c, regions=regions, **chosen), **typed)
 
         run.__signature__ = _signature(function, settings)  # type: ignore[attr-defined]
         decorated: Task[Any] = task(help={**(help or {}), **settings}, **options)(run)
         return decorated
 
     return decorate
+
+
+@contextmanager
+def enough_read() -> Iterator[None]:
+    """End in silence if whoever reads our output has seen enough of it, as `head` has.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
 
 
 def _signature(function: Callable[..., None], settings: dict[str, str]) -> inspect.Signature:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import machine_images, records, storage
+from . import machine_images, pool, records, storage
 from .aws import Aws, aws_errors, gone_is_fine, instances, pages
 from .config import Settings
 from .display import duration
@@ -68,6 +68,8 @@ class Facts:
     records: dict[str, records.Record]
     builders: list[InstanceTypeDef]
     machine_images: list[ImageTypeDef]
+    swept: set[str]
+    """The images that sweeps run, or will when they are tried again: repository URI with tag."""
 
 
 def find(aws: Aws, now: datetime) -> list[Leftover]:
@@ -111,6 +113,7 @@ def _gather(aws: Aws) -> Facts:
         return Facts(
             settings=settings,
             images=pushed,
+            swept={one.get("containerProperties", {}).get("image", "") for one in pool.definitions(aws)},
             uploads=pages(aws.s3, "list_multipart_uploads", "Uploads", Bucket=aws.bucket, Prefix=JOBS),
             volumes=pages(aws.ec2, "describe_volumes", "Volumes", Filters=ours),
             requests=requests,
@@ -209,6 +212,7 @@ def _image_leftovers(facts: Facts, living: Collection[str], now: datetime) -> It
         if id in living or (record.status not in records.FINAL and now < _deadline(record, facts) + GRACE)
     }
     used |= {tags_of(facts.instances[id]).get("solver:image") for id in living}
+    used |= facts.swept
     tags = {str(uri).rpartition(":")[2] for uri in used}
     images = [image for image in facts.images if all(map(CONTENT_HASH.fullmatch, image.get("imageTags") or ["-"]))]
     for image in sorted(images, key=lambda image: image["imagePushedAt"], reverse=True)[IMAGES_KEPT:]:

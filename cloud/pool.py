@@ -21,7 +21,7 @@ from .provision import Look, Piece
 from .roles import Role
 
 if TYPE_CHECKING:
-    from mypy_boto3_batch.type_defs import ComputeEnvironmentDetailTypeDef, JobQueueDetailTypeDef
+    from mypy_boto3_batch.type_defs import ComputeEnvironmentDetailTypeDef, JobDefinitionTypeDef, JobQueueDetailTypeDef
 
 BATCH_ROLE = "AWSServiceRoleForBatch"
 """By which Batch starts and ends machines:
@@ -120,14 +120,15 @@ def _make_template(aws: Aws, pool: Pool) -> None:
 
 def _environment(aws: Aws, pool: Pool, market: str) -> Found:
     name = f"{pool.name(aws.settings)}-{market}"
-    found = _look_at_environment(aws, name)
+    found = look_at_environment(aws, name)
     if found is None:
         return Found(False, [partial(_make_environment, aws, pool, market)])
     _check("environment", name, found)
     return Found(True)
 
 
-def _look_at_environment(aws: Aws, name: str) -> ComputeEnvironmentDetailTypeDef | None:
+def look_at_environment(aws: Aws, name: str) -> ComputeEnvironmentDetailTypeDef | None:
+    """A compute environment as Batch describes it; None when there is none."""
     with aws_errors(f"look at the environment {name}"):
         found = aws.batch.describe_compute_environments(computeEnvironments=[name])["computeEnvironments"]
     return found[0] if found else None
@@ -138,19 +139,20 @@ def _make_environment(aws: Aws, pool: Pool, market: str) -> None:
     with aws_errors("make a compute environment"):
         aws.batch.create_compute_environment(**wanted)
     name = wanted["computeEnvironmentName"]
-    _await_valid("environment", name, lambda: _look_at_environment(aws, name))
+    _await_valid("environment", name, lambda: look_at_environment(aws, name))
 
 
 def _queue(aws: Aws, pool: Pool) -> Found:
     name = pool.name(aws.settings)
-    found = _look_at_queue(aws, name)
+    found = look_at_queue(aws, name)
     if found is None:
         return Found(False, [partial(_make_queue, aws, pool)])
     _check("queue", name, found)
     return Found(True)
 
 
-def _look_at_queue(aws: Aws, name: str) -> JobQueueDetailTypeDef | None:
+def look_at_queue(aws: Aws, name: str) -> JobQueueDetailTypeDef | None:
+    """A queue as Batch describes it; None when there is none."""
     with aws_errors(f"look at the queue {name}"):
         found = aws.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     return found[0] if found else None
@@ -161,7 +163,7 @@ def _make_queue(aws: Aws, pool: Pool) -> None:
     with aws_errors("make a job queue"):
         aws.batch.create_job_queue(**wanted)
     name = wanted["jobQueueName"]
-    _await_valid("queue", name, lambda: _look_at_queue(aws, name))
+    _await_valid("queue", name, lambda: look_at_queue(aws, name))
 
 
 def _check(what: str, name: str, found: Any) -> None:
@@ -206,3 +208,15 @@ def environments(aws: Aws) -> list[ComputeEnvironmentDetailTypeDef]:
     with aws_errors("look for the compute environments of AWS Batch"):
         found = pages(aws.batch, "describe_compute_environments", "computeEnvironments")
     return [one for one in found if one.get("tags", {}).get(OURS) == aws.settings.name]
+
+
+def definitions(aws: Aws) -> list[JobDefinitionTypeDef]:
+    """The revisions of our job definition that are active."""
+    with aws_errors("look for the job definitions of AWS Batch"):
+        return pages(
+            aws.batch,
+            "describe_job_definitions",
+            "jobDefinitions",
+            jobDefinitionName=aws.settings.name,
+            status="ACTIVE",
+        )

@@ -43,6 +43,11 @@ class Table:
         return ("child", *self.parameters, *(f"metrics.{name}" if name in both else name for name in self.metrics))
 
     @property
+    def constant(self) -> tuple[str, ...]:
+        """The headings of what is the same for all."""
+        return tuple(name for name, *column in zip(self.headings, *self.rows, strict=True) if len(set(column)) == 1)
+
+    @property
     def rows(self) -> list[tuple[Value, ...]]:
         """Under the headings; None for a metric that a child has not left."""
         return [
@@ -104,11 +109,12 @@ def plot(table: Table, file: Path, metric: str | None, against: str | None) -> N
     """
     metric = _chosen("--metric", metric, _numbers(table.metrics, [one.metrics for one in table.results]))
     against = _chosen("--against", against, _numbers(table.parameters, [one.parameters for one in table.results]))
+    varied = {name for name in table.parameters if len({one.parameters.get(name) for one in table.results}) > 1}
     lines: dict[str, list[tuple[float, float]]] = {}
     for one in table.results:
         x, y = one.parameters.get(against), one.metrics.get(metric)
         if isinstance(x, int | float) and isinstance(y, int | float):
-            others = [f"{name} {value}" for name, value in one.parameters.items() if name != against]
+            others = [f"{name} {value}" for name, value in one.parameters.items() if name in varied - {against}]
             lines.setdefault(", ".join(others), []).append((x, y))
     _draw(lines, file, metric, against)
 
@@ -137,6 +143,10 @@ def _draw(lines: dict[str, list[tuple[float, float]]], file: Path, metric: str, 
     axes = figure.add_subplot()
     for label, points in lines.items():
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=label or None)
+    points = [point for line in lines.values() for point in line]
+    for numbers, set_scale in zip(zip(*points, strict=True), (axes.set_xscale, axes.set_yscale), strict=False):
+        if min(numbers) > 0 and max(numbers) > 100 * min(numbers):
+            set_scale("log")
     axes.set_xlabel(against)
     axes.set_ylabel(metric)
     if len(lines) > 1:

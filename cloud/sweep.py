@@ -176,17 +176,11 @@ def ensure_definition(aws: Aws, definition: Definition) -> str:
     """The ARN of a job definition with just this content: one that is there, or one registered now."""
     wanted = batch.job_definition(aws.settings, definition)
     properties = wanted["containerProperties"]
-    with aws_errors("look for the job definition"):
-        known = pages(
-            aws.batch,
-            "describe_job_definitions",
-            "jobDefinitions",
-            jobDefinitionName=wanted["jobDefinitionName"],
-            status="ACTIVE",
-        )
-        for one in known:
-            if {key: one["containerProperties"].get(key) for key in properties} == properties:
-                return str(one["jobDefinitionArn"])
+    for one in pool.definitions(aws):
+        known: Any = one.get("containerProperties", {})
+        if {key: known.get(key) for key in properties} == properties:
+            return one["jobDefinitionArn"]
+    with aws_errors("register the job definition"):
         return aws.batch.register_job_definition(**wanted)["jobDefinitionArn"]
 
 

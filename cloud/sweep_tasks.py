@@ -261,4 +261,5 @@ def results(
 def show(table: cloud.results.Table) -> None:
     """Results as a table."""
     rows = [["" if value is None else str(value) for value in row] for row in table.rows]
-    cloud.display.table([name.upper() for name in table.headings], rows)
+    constant = [name.upper() for name in table.constant]
+    cloud.display.table([name.upper() for name in table.headings], rows, spare=constant)

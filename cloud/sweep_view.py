@@ -58,13 +58,18 @@ def row(child: Child) -> tuple[str, ...]:
     """A child as one row under HEADINGS."""
     return (
         str(child.index),
-        child.asked.name,
+        training(child),
         child.state,
         str(child.attempts),
         duration(timedelta(seconds=child.seconds)) if child.seconds else "",
         _cost(child),
         ": ".join(filter(None, (child.reason, child.latest))),
     )
+
+
+def training(child: Child) -> str:
+    """What a child is given, in a few words."""
+    return " ".join([child.asked.config, *(f"{key}={value}" for key, value in child.asked.parameters.items())])
 
 
 def _cost(child: Child) -> str:

@@ -1,6 +1,7 @@
 """teardown: undo setup. All is looked at first; what was removed by a run that did not end is not there for the next.
 
-The security group goes first: EC2 refuses that while any instance has it, and `launch` without it asks for setup.
+What sweeps have goes first, since it has the security group, and that before the rest: EC2 refuses that while an instance
+has it, and `launch` without it asks for setup.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import bucket, firewall, keypair, machine_images, provision, roles
+from . import bucket, firewall, keypair, machine_images, pool_remains, provision, roles
 from .aws import Aws, aws_errors, instances, pages
 from .errors import CloudError
 from .jobs import GONE
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import WaiterConfigTypeDef
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-PREFIXES = ("claims/", "configs/", "jobs/", "launches/")
+PREFIXES = ("claims/", "configs/", "jobs/", "launches/", "sweeps/")
 """Of the keys in the bucket that are ours."""
 
 POLL: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}
@@ -50,8 +51,10 @@ def look(aws: Aws, *, bucket_too: bool) -> list[Remainder]:
     Raises CloudError while a job lives.
     """
     _check_no_job_lives(aws)
+    pool_remains.check_no_sweep_lives(aws)
+    pools = [Remainder(kind, name, "", steps) for kind, name, steps in pool_remains.look(aws)]
     first, baked = (_security_group(aws), _instance_profile(aws), _role(aws), _key_pair(aws)), _machine_images(aws)
-    return [one for one in (*first, *baked, _repository(aws), _bucket(aws, bucket_too=bucket_too)) if one]
+    return [one for one in (*pools, *first, *baked, _repository(aws), _bucket(aws, bucket_too=bucket_too)) if one]
 
 
 def remove(remainder: Remainder) -> None:
@@ -153,13 +156,16 @@ def _bucket(aws: Aws, *, bucket_too: bool) -> Remainder | None:
     with aws_errors(f"list what is in the bucket {aws.bucket}"):
         objects = pages(aws.s3, "list_object_versions", "Versions", Bucket=aws.bucket)
     total = sum(one["Size"] for one in objects)
-    jobs = {one["Key"].split("/")[1] for one in objects if one["Key"].startswith("jobs/")}
+    jobs, sweeps = (
+        {one["Key"].split("/")[1] for one in objects if one["Key"].startswith(kind)} for kind in ("jobs/", "sweeps/")
+    )
     theirs = sorted(one["Key"] for one in objects if not one["Key"].startswith(PREFIXES))
+    swept = f" and {_many(len(sweeps), 'sweep')}" if sweeps else ""
     stays = f"there is more in it than jobs: {theirs[0]}" if theirs else ""
     return Remainder(
         "bucket",
         aws.bucket,
-        f"{_many(len(jobs), 'job')} with output and models, {total:,} bytes" if objects else "",
+        f"{_many(len(jobs), 'job')}{swept} with output and models, {total:,} bytes" if objects else "",
         [partial(_empty, aws), partial(_delete_bucket, aws)],
         stays if bucket_too else "--bucket-too removes it as well",
     )
