@@ -92,6 +92,8 @@ class Tasks:
         self._tasks: dict[str, _Task] = {}
         self._lock = threading.Lock()
         self._booted = threading.Event()
+        self._config = ""
+        """The agent's, as it was when the agent started."""
         self._leaving = False
 
     def boot_is_over(self) -> None:
@@ -99,8 +101,17 @@ class Tasks:
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bootstrap_container_instance.html
         """
+        self._config = self._read_config()
         self._leaving = False
         self._booted.set()
+
+    @property
+    def drains(self) -> bool:
+        """Whether the agent takes no more containers once a spot interruption is announced; by default it does.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/spot-instance-draining-linux-container.html
+        """
+        return bool(re.search(r"^ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\s*$", self._config, re.MULTILINE))
 
     def machine_leaves(self) -> None:
         """The machine is about to go down: from now on no container starts, and each that ends, ends for that."""
@@ -145,7 +156,7 @@ class Tasks:
         if container is None:
             return  # it will not start any more
         try:
-            container.stop(timeout=round(self._patience()))
+            container.stop(timeout=round(stop_timeout(self._config)))
         except docker.errors.NotFound:
             pass
         except docker.errors.APIError as error:
@@ -235,16 +246,15 @@ class Tasks:
         with suppress(docker.errors.NotFound):
             remove(self._site.engine.containers.get(self._name(spec)))
 
-    def _patience(self) -> float:
-        """Seconds between SIGTERM and SIGKILL, as the machine's agent is configured."""
+    def _read_config(self) -> str:
         import docker.errors
 
         with suppress(docker.errors.APIError):  # the machine may be gone
             machine = self._site.engine.containers.get(self._machine)
             code, printed = machine.exec_run(["cat", ECS_CONFIG])
             if code == 0 and isinstance(printed, bytes):
-                return stop_timeout(printed.decode(errors="replace"))
-        return STOP_SECONDS
+                return printed.decode(errors="replace")
+        return ""
 
 
 def stop_timeout(config: str) -> float:

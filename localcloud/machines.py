@@ -162,6 +162,11 @@ class Machines:
         if machine := self._machines.get(instance_id):
             machine.tasks.stop(task_id)
 
+    def drains(self, instance_id: str) -> bool:
+        """Whether the agent of a machine takes no more containers once a spot interruption is announced."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and machine.tasks.drains
+
     def save(self, instance_id: str, image_id: str) -> None:
         """Keep the disk of a stopped machine: those of that image boot from it."""
         machine = self._machine(instance_id)

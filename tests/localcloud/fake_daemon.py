@@ -73,6 +73,9 @@ class FakeMachines:
         finally:
             del self.tasks[spec.id]
 
+    def drains(self, instance_id: str) -> bool:
+        return True
+
     def stop_task(self, instance_id: str, task_id: str) -> None:
         if task_id in self.tasks:
             self.tasks[task_id][1].put(TaskEnd(143))

@@ -287,6 +287,18 @@ def test_a_terminated_instance_fails_its_children_by_rule(account: BatchAccount)
     assert [attempt["container"].get("exitCode") for attempt in failed["attempts"]] == [None, 1]
 
 
+def test_an_instance_that_is_to_be_reclaimed_takes_no_more_jobs(cloud: FakeCloud) -> None:
+    account = BatchAccount(cloud)
+    definition = account.definition(IMAGE, retryStrategy={"attempts": 2})
+    job = account.submit(definition)
+    doomed = account.instance_of(account.reaches(job, "RUNNING"))
+    account.interrupt(job, notice=60)
+    finish(account, job, exit=75)
+    eventually(lambda: account.look(job)[0]["attempts"])
+    assert account.instance_of(account.reaches(job, "RUNNING")) != doomed
+    finish(account, job)
+
+
 def test_a_child_is_named_by_its_job_and_index(account: BatchAccount) -> None:
     definition = account.definition(IMAGE)
     first, second = (account.submit(definition, 2, jobName=f"{account.name}-{run}") for run in range(2))

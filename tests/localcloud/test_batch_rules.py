@@ -105,7 +105,9 @@ def test_an_attempt_that_takes_too_long_is_ended_and_not_made_again() -> None:
     job = Job(replace(REQUEST, retry={"attempts": 3}), "id", "arn")
     job.attempts.append(attempt(started_at=1000.0))
     job.enter("RUNNING")
-    instance: Any = SimpleNamespace(id="i-0123456789abcdef0", state="running", instance_type="c7i.large")
+    instance: Any = SimpleNamespace(
+        id="i-0123456789abcdef0", state="running", instance_type="c7i.large", interruption=None
+    )
     environment: Any = SimpleNamespace(name="environment")
     host = Host(instance, environment, "arn", {job})
     scheduler.hosts.append(host)
