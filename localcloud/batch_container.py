@@ -5,16 +5,15 @@ They are the host engine's, in the network of the machine, and end with it.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .batch_task import LOG_LINES, TaskEnd, TaskSpec, drains, lines, stop_timeout
 from .containers import CONFLICT, remove
 from .engine_rules import CPU_SHARES
 from .labels import INSTANCE, TASK, labels
@@ -25,45 +24,12 @@ if TYPE_CHECKING:
 
     from .machine import Site
 
-LOG_LINES = 200
-"""Of what a container has printed, so many last lines are kept."""
-STOP_SECONDS = 30
-"""What a container has between SIGTERM and SIGKILL, unless the agent's configuration says otherwise:
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html (ECS_CONTAINER_STOP_TIMEOUT)"""
 ECS_CONFIG = "/etc/ecs/ecs.config"
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 CLI = """\
 #!/bin/sh
 # The image's AWS CLI, talking to the local cloud: Debian's is older than AWS_ENDPOINT_URL.
 exec /usr/bin/aws --endpoint-url http://{}:{} "$@"
 """
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """What a container has to be."""
-
-    id: str
-    image: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    role_arn: str | None
-    vcpus: float
-    memory: int
-    """MiB."""
-    init: bool = False
-
-
-@dataclass(frozen=True)
-class TaskEnd:
-    """How a container ended, or why there was none."""
-
-    exit_code: int | None = None
-    reason: str = ""
-    host_ended: bool = False
-    """Whether its machine went away, or was about to."""
-    log: tuple[tuple[datetime, str], ...] = ()
-    """The last lines it printed."""
 
 
 class NotStarted(Exception):
@@ -107,11 +73,8 @@ class Tasks:
 
     @property
     def drains(self) -> bool:
-        """Whether the agent takes no more containers once a spot interruption is announced; by default it does.
-
-        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/spot-instance-draining-linux-container.html
-        """
-        return bool(re.search(r"^ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\s*$", self._config, re.MULTILINE))
+        """Whether it takes no more containers once a spot interruption is announced."""
+        return drains(self._config)
 
     def machine_leaves(self) -> None:
         """The machine is about to go down: from now on no container starts, and each that ends, ends for that."""
@@ -209,10 +172,10 @@ class Tasks:
         address, password = self._site.registry
         login = {"username": "AWS", "password": password} if repository.startswith(f"{address}/") else None
         try:
-            lines = self._site.engine.api.pull(
+            steps = self._site.engine.api.pull(
                 repository, tag=tag or "latest", stream=True, decode=True, auth_config=login
             )
-            problem = next((str(line["error"]) for line in lines if "error" in line), None)
+            problem = next((str(line["error"]) for line in steps if "error" in line), None)
         except docker.errors.APIError as error:
             problem = str(error.explanation or error)
         if problem:
@@ -234,9 +197,9 @@ class Tasks:
             reason = ""
             if container.attrs["State"]["OOMKilled"]:
                 reason = "OutOfMemoryError: Container killed due to memory usage"
-            return TaskEnd(code, reason, self._leaving, _lines(printed))
+            return TaskEnd(code, reason, self._leaving, lines(printed))
         except (docker.errors.APIError, requests.RequestException) as error:  # it was removed with its machine
-            return TaskEnd(None, str(error), self._leaving, _lines(printed))
+            return TaskEnd(None, str(error), self._leaving, lines(printed))
 
     def _clean_up(self, spec: TaskSpec, task: _Task) -> None:
         import docker.errors
@@ -255,25 +218,3 @@ class Tasks:
             if code == 0 and isinstance(printed, bytes):
                 return printed.decode(errors="replace")
         return ""
-
-
-def stop_timeout(config: str) -> float:
-    """Seconds of ECS_CONTAINER_STOP_TIMEOUT, a duration as Go writes it, in an agent's configuration."""
-    values = re.findall(r"^ECS_CONTAINER_STOP_TIMEOUT=(.*)$", config, re.MULTILINE)
-    parts = re.findall(r"([\d.]+)(ms|h|m|s)", values[-1]) if values else []
-    return sum(float(number) * UNITS[unit] for number, unit in parts) or STOP_SECONDS
-
-
-def _lines(printed: deque[bytes]) -> tuple[tuple[datetime, str], ...]:
-    """The engine's lines, each with the moment in front."""
-    lines = b"".join(printed).decode(errors="replace").splitlines()[-LOG_LINES:]
-    parted = (line.partition(" ") for line in lines)
-    return tuple((_moment(when), text) for when, _, text in parted if when)
-
-
-def _moment(text: str) -> datetime:
-    """The engine writes nanoseconds."""
-    try:
-        return datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*Z$", r"\1+00:00", text))
-    except ValueError:
-        return datetime.now(UTC)

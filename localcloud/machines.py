@@ -17,7 +17,7 @@ from .errors import LocalCloudError
 from .labels import CLOUD, MACHINE
 
 if TYPE_CHECKING:
-    from .batch_container import TaskEnd, TaskSpec
+    from .batch_task import TaskEnd, TaskSpec
     from .machine import Machine
 
 log = logging.getLogger(__name__)
@@ -85,16 +85,8 @@ class Machines:
         self._credentials = credentials
         self._tags = tags
         self._on_halt = on_halt
-        self._site = Site(
-            engine=self._engine,
-            cloud=cloud,
-            network=f"{cloud}-containers",
-            ami=ami,
-            endpoint=endpoint,
-            addresses=Addresses(self._engine),
-            registry=registry,
-            credentials=credentials,
-        )
+        network, addresses = f"{cloud}-containers", Addresses(self._engine)
+        self._site = Site(self._engine, cloud, network, ami, endpoint, addresses, registry, credentials)
         self._ami = Disk(ami)
         self._disks: dict[str, Disk] = {}
         """By image id; every other image is `ami`."""
@@ -152,7 +144,7 @@ class Machines:
 
     def run_task(self, instance_id: str, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
         """Run a container on a machine to its end. started: is called once it runs."""
-        from .batch_container import TaskEnd
+        from .batch_task import TaskEnd
 
         machine = self._machines.get(instance_id)
         return machine.tasks.run(spec, started) if machine else TaskEnd(host_ended=True)

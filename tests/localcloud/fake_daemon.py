@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud import daemon
-from localcloud.batch_container import TaskEnd, TaskSpec
+from localcloud.batch_task import TaskEnd, TaskSpec
 from localcloud.errors import LocalCloudError
 from localcloud.machines import MachineSpec
 

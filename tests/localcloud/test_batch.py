@@ -124,6 +124,14 @@ def test_what_submit_job_refuses(account: BatchAccount, changes: dict[str, Any])
     assert account.batch.list_jobs(jobQueue=account.name, jobStatus="RUNNABLE")["jobSummaryList"] == []
 
 
+def test_a_container_that_would_be_another_here_is_refused(account: BatchAccount) -> None:
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+    for more in ({"privileged": True}, {"resourceRequirements": [*needs, {"type": "GPU", "value": "1"}]}):
+        container = {"image": IMAGE, "resourceRequirements": needs, **more}
+        asked = {"jobDefinitionName": account.name, "type": "container", "containerProperties": container}
+        assert refusal(account.batch.register_job_definition, **asked)[0] == "ClientException"
+
+
 def test_a_disabled_queue_and_a_deregistered_definition_take_no_jobs(account: BatchAccount) -> None:
     old, new = account.definition(IMAGE), account.definition(IMAGE)
     account.batch.deregister_job_definition(jobDefinition=new)
