@@ -12,9 +12,9 @@ import uuid
 from typing import TYPE_CHECKING, Literal
 
 from . import batch_retries
-from .batch_container import TaskEnd, TaskSpec
 from .batch_hosts import Host
 from .batch_jobs import Attempt, Job
+from .batch_task import TaskEnd, TaskSpec
 from .instances import background
 
 if TYPE_CHECKING:

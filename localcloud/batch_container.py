@@ -5,16 +5,15 @@ They are the host engine's, in the network of the machine, and end with it.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .batch_task import LOG_LINES, TaskEnd, TaskSpec, drains, lines, stop_timeout
 from .containers import CONFLICT, remove
 from .engine_rules import CPU_SHARES
 from .labels import INSTANCE, TASK, labels
@@ -25,45 +24,12 @@ if TYPE_CHECKING:
 
     from .machine import Site
 
-LOG_LINES = 200
-"""Of what a container has printed, so many last lines are kept."""
-STOP_SECONDS = 30
-"""What a container has between SIGTERM and SIGKILL, unless the agent's configuration says otherwise:
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html (ECS_CONTAINER_STOP_TIMEOUT)"""
 ECS_CONFIG = "/etc/ecs/ecs.config"
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 CLI = """\
 #!/bin/sh
 # The image's AWS CLI, talking to the local cloud: Debian's is older than AWS_ENDPOINT_URL.
 exec /usr/bin/aws --endpoint-url http://{}:{} "$@"
 """
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """What a container has to be."""
-
-    id: str
-    image: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    role_arn: str | None
-    vcpus: float
-    memory: int
-    """MiB."""
-    init: bool = False
-
-
-@dataclass(frozen=True)
-class TaskEnd:
-    """How a container ended, or why there was none."""
-
-    exit_code: int | None = None
-    reason: str = ""
-    host_ended: bool = False
-    """Whether its machine went away, or was about to."""
-    log: tuple[tuple[datetime, str], ...] = ()
-    """The last lines it printed."""
 
 
 class NotStarted(Exception):
@@ -92,6 +58,8 @@ class Tasks:
         self._tasks: dict[str, _Task] = {}
         self._lock = threading.Lock()
         self._booted = threading.Event()
+        self._config = ""
+        """The agent's, as it was when the agent started."""
         self._leaving = False
 
     def boot_is_over(self) -> None:
@@ -99,8 +67,14 @@ class Tasks:
 
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bootstrap_container_instance.html
         """
+        self._config = self._read_config()
         self._leaving = False
         self._booted.set()
+
+    @property
+    def drains(self) -> bool:
+        """Whether it takes no more containers once a spot interruption is announced."""
+        return drains(self._config)
 
     def machine_leaves(self) -> None:
         """The machine is about to go down: from now on no container starts, and each that ends, ends for that."""
@@ -145,7 +119,7 @@ class Tasks:
         if container is None:
             return  # it will not start any more
         try:
-            container.stop(timeout=round(self._patience()))
+            container.stop(timeout=round(stop_timeout(self._config)))
         except docker.errors.NotFound:
             pass
         except docker.errors.APIError as error:
@@ -198,10 +172,10 @@ class Tasks:
         address, password = self._site.registry
         login = {"username": "AWS", "password": password} if repository.startswith(f"{address}/") else None
         try:
-            lines = self._site.engine.api.pull(
+            steps = self._site.engine.api.pull(
                 repository, tag=tag or "latest", stream=True, decode=True, auth_config=login
             )
-            problem = next((str(line["error"]) for line in lines if "error" in line), None)
+            problem = next((str(line["error"]) for line in steps if "error" in line), None)
         except docker.errors.APIError as error:
             problem = str(error.explanation or error)
         if problem:
@@ -223,9 +197,9 @@ class Tasks:
             reason = ""
             if container.attrs["State"]["OOMKilled"]:
                 reason = "OutOfMemoryError: Container killed due to memory usage"
-            return TaskEnd(code, reason, self._leaving, _lines(printed))
+            return TaskEnd(code, reason, self._leaving, lines(printed))
         except (docker.errors.APIError, requests.RequestException) as error:  # it was removed with its machine
-            return TaskEnd(None, str(error), self._leaving, _lines(printed))
+            return TaskEnd(None, str(error), self._leaving, lines(printed))
 
     def _clean_up(self, spec: TaskSpec, task: _Task) -> None:
         import docker.errors
@@ -235,35 +209,12 @@ class Tasks:
         with suppress(docker.errors.NotFound):
             remove(self._site.engine.containers.get(self._name(spec)))
 
-    def _patience(self) -> float:
-        """Seconds between SIGTERM and SIGKILL, as the machine's agent is configured."""
+    def _read_config(self) -> str:
         import docker.errors
 
         with suppress(docker.errors.APIError):  # the machine may be gone
             machine = self._site.engine.containers.get(self._machine)
             code, printed = machine.exec_run(["cat", ECS_CONFIG])
             if code == 0 and isinstance(printed, bytes):
-                return stop_timeout(printed.decode(errors="replace"))
-        return STOP_SECONDS
-
-
-def stop_timeout(config: str) -> float:
-    """Seconds of ECS_CONTAINER_STOP_TIMEOUT, a duration as Go writes it, in an agent's configuration."""
-    values = re.findall(r"^ECS_CONTAINER_STOP_TIMEOUT=(.*)$", config, re.MULTILINE)
-    parts = re.findall(r"([\d.]+)(ms|h|m|s)", values[-1]) if values else []
-    return sum(float(number) * UNITS[unit] for number, unit in parts) or STOP_SECONDS
-
-
-def _lines(printed: deque[bytes]) -> tuple[tuple[datetime, str], ...]:
-    """The engine's lines, each with the moment in front."""
-    lines = b"".join(printed).decode(errors="replace").splitlines()[-LOG_LINES:]
-    parted = (line.partition(" ") for line in lines)
-    return tuple((_moment(when), text) for when, _, text in parted if when)
-
-
-def _moment(text: str) -> datetime:
-    """The engine writes nanoseconds."""
-    try:
-        return datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*Z$", r"\1+00:00", text))
-    except ValueError:
-        return datetime.now(UTC)
+                return printed.decode(errors="replace")
+        return ""

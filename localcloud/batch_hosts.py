@@ -35,7 +35,7 @@ class Host:
 
     @property
     def ready(self) -> bool:
-        """Whether jobs can be placed on it."""
+        """Whether it is up, and not about to go down."""
         return self.instance.state == "running" and not self.lost
 
     @property

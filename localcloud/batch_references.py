@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import batch
-from .batch_container import TaskEnd
 from .batch_jobs import AnyJob, ArrayJob, Job, jobs_of
+from .batch_task import TaskEnd
 from .errors import LocalCloudError
 from .instances import LocalInstance
 

@@ -20,6 +20,18 @@ PAYLOAD_BYTES = 30 * 1024
 SHORTEST_TIMEOUT = 60
 """https://docs.aws.amazon.com/batch/latest/userguide/job_timeouts.html"""
 ARRAY_SIZES = range(2, 10001)
+CONTAINER = (
+    "image",
+    "command",
+    "environment",
+    "jobRoleArn",
+    "executionRoleArn",
+    "linuxParameters",
+    "resourceRequirements",
+    "vcpus",
+    "memory",
+)
+"""What a job definition may say of its container."""
 UNSUPPORTED = (
     "dependsOn",
     "parameters",
@@ -29,6 +41,16 @@ UNSUPPORTED = (
     "consumableResourcePropertiesOverride",
     "shareIdentifier",
 )
+
+
+def check_container(properties: Mapping[str, Any]) -> None:
+    """Raise ClientException for a job definition's container that would not be here what it is on AWS."""
+    others = [name for name, value in properties.items() if value and name not in CONTAINER]
+    others += [name for name in properties.get("linuxParameters") or {} if name != "initProcessEnabled"]
+    if "GPU" in _needs(properties):
+        others.append("GPU")
+    if others:
+        raise ClientException(f"The local cloud does not support {', '.join(others)} of a container.")
 
 
 def check_timeout(timeout: Mapping[str, int] | None) -> None:

@@ -139,11 +139,16 @@ class Scheduler:
     def _room_for(self, job: Job) -> Host | None:
         needs = job.request.vcpus, job.request.memory
         for environment in self._environments(job.request.queue):
-            hosts = [host for host in self.hosts if host.environment is environment and host.ready]
+            hosts = [host for host in self.hosts if host.environment is environment and self._is_open(host)]
             fitting = [host for host in hosts if host.room.slots(*needs)]
             if fitting:
                 return min(fitting, key=lambda host: host.room.vcpus)
         return None
+
+    def _is_open(self, host: Host) -> bool:
+        """Whether jobs can be placed on an instance."""
+        announced = host.instance.interruption is not None
+        return host.ready and not (announced and self._backend.ec2.cloud.machines.drains(host.instance.id))
 
     def _environments(self, queue_arn: str) -> list[ComputeEnvironment]:
         """Those that a queue may use now, in its order."""
@@ -170,7 +175,7 @@ class Scheduler:
         """
         with self.lock:
             shapes = Counter(job.request.shape for job in self.waiting)
-            room = {host: host.room for host in self.hosts if host.living and not host.lost}
+            room = {host: host.room for host in self.hosts if host.instance.state == "pending" or self._is_open(host)}
         left = []
         for (queue, vcpus, memory), count in shapes.items():
             environments = self._environments(queue)

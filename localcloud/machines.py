@@ -17,7 +17,7 @@ from .errors import LocalCloudError
 from .labels import CLOUD, MACHINE
 
 if TYPE_CHECKING:
-    from .batch_container import TaskEnd, TaskSpec
+    from .batch_task import TaskEnd, TaskSpec
     from .machine import Machine
 
 log = logging.getLogger(__name__)
@@ -85,16 +85,8 @@ class Machines:
         self._credentials = credentials
         self._tags = tags
         self._on_halt = on_halt
-        self._site = Site(
-            engine=self._engine,
-            cloud=cloud,
-            network=f"{cloud}-containers",
-            ami=ami,
-            endpoint=endpoint,
-            addresses=Addresses(self._engine),
-            registry=registry,
-            credentials=credentials,
-        )
+        network, addresses = f"{cloud}-containers", Addresses(self._engine)
+        self._site = Site(self._engine, cloud, network, ami, endpoint, addresses, registry, credentials)
         self._ami = Disk(ami)
         self._disks: dict[str, Disk] = {}
         """By image id; every other image is `ami`."""
@@ -152,7 +144,7 @@ class Machines:
 
     def run_task(self, instance_id: str, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
         """Run a container on a machine to its end. started: is called once it runs."""
-        from .batch_container import TaskEnd
+        from .batch_task import TaskEnd
 
         machine = self._machines.get(instance_id)
         return machine.tasks.run(spec, started) if machine else TaskEnd(host_ended=True)
@@ -161,6 +153,11 @@ class Machines:
         """SIGTERM to a container that `run_task` runs, and SIGKILL later; returns when it has ended."""
         if machine := self._machines.get(instance_id):
             machine.tasks.stop(task_id)
+
+    def drains(self, instance_id: str) -> bool:
+        """Whether the agent of a machine takes no more containers once a spot interruption is announced."""
+        machine = self._machines.get(instance_id)
+        return machine is not None and machine.tasks.drains
 
     def save(self, instance_id: str, image_id: str) -> None:
         """Keep the disk of a stopped machine: those of that image boot from it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localcloud import daemon
-from localcloud.batch_container import TaskEnd, TaskSpec
+from localcloud.batch_task import TaskEnd, TaskSpec
 from localcloud.errors import LocalCloudError
 from localcloud.machines import MachineSpec
 
@@ -72,6 +72,9 @@ class FakeMachines:
             return end.get()
         finally:
             del self.tasks[spec.id]
+
+    def drains(self, instance_id: str) -> bool:
+        return True
 
     def stop_task(self, instance_id: str, task_id: str) -> None:
         if task_id in self.tasks:

@@ -124,6 +124,14 @@ def test_what_submit_job_refuses(account: BatchAccount, changes: dict[str, Any])
     assert account.batch.list_jobs(jobQueue=account.name, jobStatus="RUNNABLE")["jobSummaryList"] == []
 
 
+def test_a_container_that_would_be_another_here_is_refused(account: BatchAccount) -> None:
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+    for more in ({"privileged": True}, {"resourceRequirements": [*needs, {"type": "GPU", "value": "1"}]}):
+        container = {"image": IMAGE, "resourceRequirements": needs, **more}
+        asked = {"jobDefinitionName": account.name, "type": "container", "containerProperties": container}
+        assert refusal(account.batch.register_job_definition, **asked)[0] == "ClientException"
+
+
 def test_a_disabled_queue_and_a_deregistered_definition_take_no_jobs(account: BatchAccount) -> None:
     old, new = account.definition(IMAGE), account.definition(IMAGE)
     account.batch.deregister_job_definition(jobDefinition=new)
@@ -285,6 +293,18 @@ def test_a_terminated_instance_fails_its_children_by_rule(account: BatchAccount)
     finish(account, f"{job}:0", exit=1)
     failed = account.over(f"{job}:0")
     assert [attempt["container"].get("exitCode") for attempt in failed["attempts"]] == [None, 1]
+
+
+def test_an_instance_that_is_to_be_reclaimed_takes_no_more_jobs(cloud: FakeCloud) -> None:
+    account = BatchAccount(cloud)
+    definition = account.definition(IMAGE, retryStrategy={"attempts": 2})
+    job = account.submit(definition)
+    doomed = account.instance_of(account.reaches(job, "RUNNING"))
+    account.interrupt(job, notice=60)
+    finish(account, job, exit=75)
+    eventually(lambda: account.look(job)[0]["attempts"])
+    assert account.instance_of(account.reaches(job, "RUNNING")) != doomed
+    finish(account, job)
 
 
 def test_a_child_is_named_by_its_job_and_index(account: BatchAccount) -> None:

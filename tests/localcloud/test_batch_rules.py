@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from localcloud import batch_retries
-from localcloud.batch_container import TaskEnd, stop_timeout
 from localcloud.batch_hosts import Host
 from localcloud.batch_jobs import ArrayJob, Attempt, Job, Request
 from localcloud.batch_launch import Room, room_of
 from localcloud.batch_scheduler import Scheduler
+from localcloud.batch_task import TaskEnd, drains, stop_timeout
 from localcloud.task_credentials import TaskCredentials
 
 HOST = "Host EC2 (instance i-0123456789abcdef0) terminated."
@@ -105,7 +105,9 @@ def test_an_attempt_that_takes_too_long_is_ended_and_not_made_again() -> None:
     job = Job(replace(REQUEST, retry={"attempts": 3}), "id", "arn")
     job.attempts.append(attempt(started_at=1000.0))
     job.enter("RUNNING")
-    instance: Any = SimpleNamespace(id="i-0123456789abcdef0", state="running", instance_type="c7i.large")
+    instance: Any = SimpleNamespace(
+        id="i-0123456789abcdef0", state="running", instance_type="c7i.large", interruption=None
+    )
     environment: Any = SimpleNamespace(name="environment")
     host = Host(instance, environment, "arn", {job})
     scheduler.hosts.append(host)
@@ -133,6 +135,11 @@ def test_an_attempt_that_takes_too_long_is_ended_and_not_made_again() -> None:
 )
 def test_how_long_a_container_has_to_end(config: str, seconds: float) -> None:
     assert stop_timeout(config) == seconds
+
+
+def test_an_agent_drains_if_it_is_told_to() -> None:
+    assert not drains("ECS_CLUSTER=x\nECS_ENABLE_SPOT_INSTANCE_DRAINING=false\n")
+    assert drains("ECS_CLUSTER=x\nECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n")
 
 
 def test_room_is_what_a_type_has_less_the_systems_share() -> None:
