@@ -1,8 +1,12 @@
 """The requests of AWS Batch that a sweep is made of: pure functions, dict out.
 
-The machines of a sweep belong to a pool: a launch template, a compute environment on spot, one on demand, and the queue
-that asks the first before the second. A pool's name is a hash of what decides its machines, so that sweeps with equal
-wishes share one, and others get one of their own: of an environment, little can be changed.
+The machines of a sweep belong to a pool: a launch template, a compute environment on spot and one on demand, and queues
+for one, for the other, and for the one before the other. A pool's name is a hash of what decides its machines, so that
+sweeps with equal wishes share one, and others get one of their own: of an environment, little can be changed.
+
+Batch goes on to a queue's second environment not only for want of spot capacity, but also when the first has as many
+vCPUs as it may. So only who says `--fallback on-demand` gets the queue that has both.
+https://docs.aws.amazon.com/batch/latest/userguide/compute_environments.html
 """
 
 from __future__ import annotations
@@ -72,7 +76,7 @@ class Pool:
     """Its ARN."""
 
     def name(self, settings: Settings) -> str:
-        """What launch template and queue are called, and, with the market behind it, the environments."""
+        """What the launch template is called and, with the markets behind it, environments and queues."""
         wishes = json.dumps([self.types, self.max_vcpus, self.disk, self.subnets, self.security_group, USER_DATA])
         return f"{settings.name}-{hashlib.sha256(wishes.encode()).hexdigest()[:12]}"
 
@@ -109,7 +113,7 @@ MARKETS = {
     "spot": {"type": "SPOT", "allocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED"},
     "on-demand": {"type": "EC2", "allocationStrategy": "BEST_FIT_PROGRESSIVE"},
 }
-"""The environments of a pool, in the order in which the queue asks them. The strategies are those that Batch advises:
+"""The environments of a pool. The strategies are those that Batch advises:
 https://docs.aws.amazon.com/batch/latest/userguide/allocation-strategies.html"""
 
 
@@ -135,14 +139,23 @@ def compute_environment(settings: Settings, pool: Pool, market: str) -> dict[str
     }
 
 
-def job_queue(settings: Settings, pool: Pool) -> dict[str, Any]:
+QUEUES = (("spot",), ("spot", "on-demand"), ("on-demand",))
+"""The markets of each queue of a pool, as `Settings.markets` has them."""
+
+
+def queue_name(settings: Settings, pool: Pool, markets: Sequence[str]) -> str:
+    """What the queue for these markets is called."""
+    return "-".join([pool.name(settings), *markets])
+
+
+def job_queue(settings: Settings, pool: Pool, markets: Sequence[str]) -> dict[str, Any]:
     """CreateJobQueue."""
     order = [
         {"order": place, "computeEnvironment": f"{pool.name(settings)}-{market}"}
-        for place, market in enumerate(MARKETS, 1)
+        for place, market in enumerate(markets, 1)
     ]
     return {
-        "jobQueueName": pool.name(settings),
+        "jobQueueName": queue_name(settings, pool, markets),
         "state": "ENABLED",
         "priority": 1,
         "computeEnvironmentOrder": order,

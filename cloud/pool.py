@@ -5,7 +5,7 @@ No machine runs while no child does: the environments' least is 0 vCPUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,14 @@ def _machines(aws: Aws, pool: Pool) -> list[Look]:
             ("environment", f"{name}-{market}", lambda aws, market=market: _environment(aws, pool, market))
             for market in MARKETS
         ),
-        ("queue", name, lambda aws: _queue(aws, pool)),
+        *(
+            (
+                "queue",
+                batch.queue_name(aws.settings, pool, markets),
+                lambda aws, markets=markets: _queue(aws, pool, markets),
+            )
+            for markets in batch.QUEUES
+        ),
     ]
 
 
@@ -142,11 +149,11 @@ def _make_environment(aws: Aws, pool: Pool, market: str) -> None:
     _await_valid("environment", name, lambda: look_at_environment(aws, name))
 
 
-def _queue(aws: Aws, pool: Pool) -> Found:
-    name = pool.name(aws.settings)
+def _queue(aws: Aws, pool: Pool, markets: Sequence[str]) -> Found:
+    name = batch.queue_name(aws.settings, pool, markets)
     found = look_at_queue(aws, name)
     if found is None:
-        return Found(False, [partial(_make_queue, aws, pool)])
+        return Found(False, [partial(_make_queue, aws, pool, markets)])
     _check("queue", name, found)
     return Found(True)
 
@@ -158,8 +165,8 @@ def look_at_queue(aws: Aws, name: str) -> JobQueueDetailTypeDef | None:
     return found[0] if found else None
 
 
-def _make_queue(aws: Aws, pool: Pool) -> None:
-    wanted = batch.job_queue(aws.settings, pool)
+def _make_queue(aws: Aws, pool: Pool, markets: Sequence[str]) -> None:
+    wanted = batch.job_queue(aws.settings, pool, markets)
     with aws_errors("make a job queue"):
         aws.batch.create_job_queue(**wanted)
     name = wanted["jobQueueName"]

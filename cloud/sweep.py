@@ -69,7 +69,7 @@ def submit(aws: Aws, plan: Plan, claimed: Claimed, say: Say) -> Sweep:
     sweep = Sweep(
         id=claimed.sweep,
         submitted_at=claimed.submitted_at,
-        queue=plan.pool.name(aws.settings),
+        queue=plan.queue,
         definition=definition,
         asked=plan.asked,
         shares=tuple((one.type, one.market, one.zone, one.dollars) for one in plan.shares),

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import claims, config, firewall, grid, instance_types, machine, offers, pool, registry
+from . import batch, claims, config, firewall, grid, instance_types, machine, offers, pool, registry
 from .aws import Aws
 from .batch import Pool
 from .config import Settings, check_instance_types, trainer_arguments
@@ -44,6 +44,7 @@ class Plan:
     """Docker's name of their architecture."""
     facts: Facts
     pool: Pool
+    queue: str
     image: str
     """Repository URI with tag."""
     pushed: bool
@@ -68,7 +69,7 @@ class Plan:
         shares = [
             Share(type, market, zone, price * self.vcpus / vcpus[type])
             for type, market, zone, price in prices
-            if type in vcpus
+            if type in vcpus and market in self.asked["markets"]
         ]
         return sorted(shares, key=lambda one: one.dollars)
 
@@ -139,6 +140,8 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, platform)
         pushed = registry.tag_exists(aws, settings.repository, tag)
         image = f"{naming.result()}:{tag}"
+    if settings.max_price:
+        raise UsageError("AWS Batch knows no solver.max_price", fix="unset it; --max-cost limits each child")
     trainer_arguments(settings.trainer, config=CONFIG, output=OUTPUT)  # a bad one is refused before anything is made
     memory = settings.sweep_memory or settings.sweep_vcpus * MEMORY_PER_VCPU
     check_fits(types, settings.sweep_vcpus, memory, settings.sweep_max_vcpus)
@@ -148,6 +151,7 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
         platform=platform,
         facts=facts,
         pool=machines_,
+        queue=batch.queue_name(settings, machines_, settings.markets),
         image=image,
         pushed=pushed is not None,
         vcpus=settings.sweep_vcpus,
@@ -158,6 +162,7 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
             "image": image,
             "trainer": settings.trainer,
             "types": sorted(kind.name for kind in types),
+            "markets": settings.markets,
             "max_vcpus": settings.sweep_max_vcpus,
             "vcpus": settings.sweep_vcpus,
             "memory_gib": memory,

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .commands import command
+from .commands import MARKET, command
 
 if TYPE_CHECKING:
     import cloud
@@ -21,6 +21,8 @@ SWEEP = {"sweep": "its id, such as sweep-0123456789ab"}
 @command(
     settings={
         "source": "the trainer's Cargo workspace",
+        "on_demand": MARKET["on_demand"],
+        "fallback": "`on-demand`: pay the full price if spot has no capacity, or all of --max-vcpus",
         "max_hours": "how long a child may run, all its attempts together",
         "max_cost": "dollars that a child may cost; then it is stopped",
     },
@@ -84,7 +86,7 @@ def start(
             plan = cloud.sweep_plan.look(aws, snapshot, wanted, output)
             if dry_run:
                 cloud.display.table(cloud.sweep_view.PLANNED, cloud.sweep_view.planned(plan))
-                for line in cloud.sweep_view.preview(plan, aws.bucket, plan.pool.name(aws.settings)):
+                for line in cloud.sweep_view.preview(plan, aws.bucket):
                     cloud.display.say(line)
                 return ""
             agree(aws, plan, yes=yes)

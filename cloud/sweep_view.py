@@ -44,12 +44,13 @@ def _range(low: float, high: float) -> str:
     return f"${low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"${low:.4f} to ${high:.4f}"
 
 
-def preview(plan: Plan, bucket: str, queue: str) -> Sequence[str]:
+def preview(plan: Plan, bucket: str) -> Sequence[str]:
     """What a sweep would do, line by line."""
     return (
         f"image {plan.image} is in ECR: nothing to build" if plan.pushed else f"would build and push {plan.image}",
         f"would put {len(plan.children)} configurations into s3://{bucket}/sweeps/",
-        f"would submit them to the queue {queue}: at most {plan.pool.max_vcpus} vCPUs of {', '.join(plan.pool.types)}",
+        f"would submit them to the queue {plan.queue}",
+        f"machines: at most {plan.pool.max_vcpus} vCPUs of {', '.join(plan.pool.types)}",
         price_line(plan),
     )
 

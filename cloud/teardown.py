@@ -1,7 +1,7 @@
 """teardown: undo setup. All is looked at first; what was removed by a run that did not end is not there for the next.
 
-What sweeps have goes first, since it has the security group, and that before the rest: EC2 refuses that while an instance
-has it, and `launch` without it asks for setup.
+What sweeps have goes first, since it has the security group; that goes before the rest, since EC2 refuses to delete it
+while any instance has it, and `launch` without it asks for setup.
 """
 
 from __future__ import annotations

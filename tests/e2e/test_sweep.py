@@ -1,0 +1,145 @@
+"""A sweep on the local cloud: real machines of AWS Batch, real containers, real reclaims."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..localcloud.conftest import eventually
+from .conftest import EXAMPLE, User
+from .test_story import client, ec2, trained_by_hand, tree
+
+CHILDREN = 12
+RECLAIMED = (0, 4, 7)
+BROKEN = 9
+ITERATIONS = 700_000
+"""Some seconds of training on a machine that trains four at once."""
+
+
+@pytest.fixture(scope="module")
+def sweeper(user: User) -> User:
+    """A user whose account is set up for sweeps."""
+    user.run("setup", "--batch")
+    return user
+
+
+def sweep(user: User, *words: str) -> str:
+    """Submit a sweep; returns its id."""
+    options = ("--source", str(EXAMPLE), "--output", "~/models/sweep", "--max-hours", "1")
+    return user.run("sweep", *words, *options).stdout.strip()
+
+
+def children(user: User, id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(user.run("status", id, "--json").stdout)["children"]
+    return found
+
+
+def machines(ec2_client: Any, name: str = "solver-cloud") -> list[str]:
+    """The machines of Batch that have not ended."""
+    filters = [
+        {"Name": "tag:solver:batch", "Values": [name]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped", "shutting-down"]},
+    ]
+    found = ec2_client.describe_instances(Filters=filters)["Reservations"]
+    return [one["InstanceId"] for group in found for one in group["Instances"]]
+
+
+@pytest.fixture
+def configs(user: User) -> list[Path]:
+    """Twelve configurations, one of which the trainer refuses."""
+    made = [
+        user.config(
+            f"seed-{seed:02}.yaml",
+            seed=seed,
+            iterations=ITERATIONS,
+            report_every=10_000,
+            checkpoint_every=10_000,
+            algorithm="mccfr" if seed == BROKEN else "cfr+",
+        )
+        for seed in range(CHILDREN)
+    ]
+    broken = made[BROKEN]
+    broken.write_text(broken.read_text().replace("game: leduc", "game: chess"))
+    return made
+
+
+@pytest.fixture
+def started(sweeper: User, configs: list[Path]) -> Iterator[str]:
+    """A sweep of twelve, each on a machine of its own, four at a time."""
+    named = [word for config in configs for word in ("--config", str(config))]
+    id = sweep(sweeper, *named, "--instance", "c7i.2xlarge", "--vcpus", "8", "--memory", "8", "--max-vcpus", "32")
+    yield id
+    sweeper.run("terminate", id)
+
+
+def test_twelve_with_three_reclaims_and_one_failure(
+    sweeper: User, started: str, configs: list[Path], tmp_path: Path
+) -> None:
+    """Eleven models are those of runs by hand, one child fails with its log, and `retry` runs just that one."""
+    user, id = sweeper, started
+    for index in RECLAIMED:
+        user.until(f"{id}/{index}", lambda child: child["state"] == "running" and bool(child["latest"]))
+        user.run("local.interrupt", f"{id}/{index}", "--notice", "12")
+    ended = user.run("wait", id, code=1, timeout=400)
+    assert f"{id}: 11 complete, 1 failed" in ended.stderr
+    found = children(user, id)
+    assert [child["index"] for child in found if child["state"] != "complete"] == [BROKEN]
+    assert [child["attempts"] for child in found] == [2 if child in RECLAIMED else 1 for child in range(CHILDREN)]
+    assert all(child["exact"] and child["dollars"] > 0 for child in found)
+    shown = user.run("logs", f"{id}/{BROKEN}").stdout
+    assert "chess" in shown
+    assert found[BROKEN]["exit_code"] not in (0, None)
+
+    directory = Path(user.run("download", id).stdout.strip())
+    image = json.loads(user.run("status", id, "--json").stdout)["asked"]["image"]
+    for index in (*RECLAIMED, 1):
+        by_hand = trained_by_hand(image, renamed(configs[index], tmp_path), tmp_path / f"by-hand-{index}")
+        assert tree(directory / configs[index].stem) == by_hand, index
+    assert len(list(directory.glob("*/strategy.csv"))) == CHILDREN - 1
+    again = user.run("download", id)
+    assert "0 files fetched" in again.stderr
+
+    assert user.run("retry", id).stdout.strip() == id
+    ended = user.run("wait", id, code=1, timeout=200)
+    assert "11 complete, 1 failed" in ended.stderr
+    assert [child["attempts"] for child in children(user, id)] == [child["attempts"] for child in found]
+    rows = list(csv.DictReader(io.StringIO(user.run("results", id, "--csv").stdout)))
+    assert [row["child"] for row in rows] == [str(index) for index in range(CHILDREN) if index != BROKEN]
+    assert all(float(row["exploitability"]) < 0.01 for row in rows)
+    seen = ec2(user)
+    eventually(lambda: not machines(seen))
+
+
+def renamed(config: Path, directory: Path) -> Path:
+    """A configuration in a directory of its own; its name is in no model."""
+    copy = directory / f"in-{config.stem}" / "config.yaml"
+    copy.parent.mkdir()
+    copy.write_bytes(config.read_bytes())
+    return copy
+
+
+def test_a_sweep_that_is_terminated_keeps_what_it_has(sweeper: User) -> None:
+    config = sweeper.config("long.yaml", iterations=900_000_000, report_every=10_000, checkpoint_every=10_000)
+    id = sweep(sweeper, "--config", str(config), "--grid", "seed=1,2", "--instance", "c7i.2xlarge")
+    sweeper.until(f"{id}/1", lambda child: child["state"] == "running" and bool(child["latest"]))
+    assert sweep(sweeper, "--config", str(config), "--grid", "seed=1,2", "--instance", "c7i.2xlarge") == id
+    refused = sweeper.run("teardown", "--yes", code=1)
+    assert f"not while a sweep lives: {id}" in refused.stderr
+    sweeper.run("terminate", id)
+    ended = sweeper.run("wait", id, code=1)
+    assert f"{id}: 2 terminated" in ended.stderr
+    listed = client_files(sweeper, f"sweeps/{id}/1/output/")
+    assert any(name.endswith("checkpoint.bin") for name in listed)
+
+
+def client_files(user: User, prefix: str) -> list[str]:
+    """What is in the bucket below a prefix."""
+    s3 = client(user, "s3")
+    bucket = s3.list_buckets()["Buckets"][0]["Name"]
+    return [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
