@@ -84,6 +84,9 @@ class Attempts:
                 if attempt.stopped_at is None:
                     attempt.started_at = time.time()
                     job.enter("RUNNING")
+                unwanted = job.ending is not None or attempt.stopped_at is not None
+            if unwanted:  # it was ended before there was anything to stop
+                background(self._backend.ec2.cloud.machines.stop_task, attempt.instance_id, attempt.task_id)
             self._scheduler.wake()  # its timeout begins
 
         try:

@@ -117,6 +117,7 @@ def test_an_instance_is_what_environment_and_launch_template_say(account: BatchA
         {"jobQueue": "there-is-none"},
         {"containerOverrides": {"environment": [{"name": "LONG", "value": "x" * 31000}]}},
         {"dependsOn": [{"jobId": "x"}]},
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0"}]}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
