@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from moto.batch.exceptions import ClientException
 from moto.batch.models import batch_backends
 from moto.batch.responses import BatchResponse
+from moto.core.exceptions import AWSError
 
+from .authorization import why_denied
 from .batch_describe import detail, summary
 from .batch_jobs import STATUSES, AnyJob, ArrayJob
 from .paging import BadToken, page
@@ -22,11 +24,24 @@ MOST = 100
 """Jobs of a DescribeJobs, and of a page of ListJobs."""
 
 
+class AccessDenied(AWSError):
+    TYPE = "AccessDeniedException"
+    STATUS = 403
+
+
 class LocalBatchResponse(BatchResponse):
     @property
     def batch_backend(self) -> LocalBatchBackend:
         backend: LocalBatchBackend = batch_backends[self.current_account][self.region]
         return backend
+
+    def _authenticate_and_authorize_normal_action(self, resource: str) -> None:
+        super()._authenticate_and_authorize_normal_action(resource)
+        backend = self.batch_backend
+        market = backend.ec2.cloud.market
+        for action in market.scenario.region(self.region).denied:
+            if action.lower() == self._get_action():
+                raise AccessDenied(why_denied(market, self.region, "batch", action, self.get_access_key()))
 
     def _asked(self) -> dict[str, Any]:
         asked: dict[str, Any] = json.loads(self.body or "{}")

@@ -84,6 +84,9 @@ class Attempts:
                 if attempt.stopped_at is None:
                     attempt.started_at = time.time()
                     job.enter("RUNNING")
+                unwanted = job.ending is not None or attempt.stopped_at is not None
+            if unwanted:  # it was ended before there was anything to stop
+                background(self._backend.ec2.cloud.machines.stop_task, attempt.instance_id, attempt.task_id)
             self._scheduler.wake()  # its timeout begins
 
         try:
@@ -144,7 +147,8 @@ class Attempts:
                 attempt.started_at = time.time()
                 job.enter("RUNNING")
         self.ended(job, attempt, host, end)
-        background(self._backend.ec2.cloud.machines.stop_task, attempt.instance_id, attempt.task_id)
+        if host:
+            background(self._backend.ec2.cloud.machines.stop_task, attempt.instance_id, attempt.task_id)
 
     def end(self, job: Job, reason: str, *, by: Literal["terminate", "cancel"] | None = None) -> None:
         """End a job for good, if it is not over: at once if it waits, else with SIGTERM, and SIGKILL later.

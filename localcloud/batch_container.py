@@ -101,7 +101,7 @@ class Tasks:
         except NotStarted as error:
             return TaskEnd(reason=str(error), host_ended=self._leaving)
         except (docker.errors.APIError, requests.RequestException) as error:
-            return TaskEnd(reason=f"CannotStartContainerError: {error}", host_ended=self._leaving)
+            return TaskEnd(reason=f"CannotStartContainerError: {error}", host_ended=self._leaving or self._is_down())
         finally:
             del self._tasks[spec.id]
             self._clean_up(spec, task)
@@ -200,6 +200,15 @@ class Tasks:
             return TaskEnd(code, reason, self._leaving, lines(printed))
         except (docker.errors.APIError, requests.RequestException) as error:  # it was removed with its machine
             return TaskEnd(None, str(error), self._leaving, lines(printed))
+
+    def _is_down(self) -> bool:
+        """Whether the machine has gone, perhaps before anybody took note: nothing starts in its network then."""
+        import docker.errors
+
+        try:
+            return bool(self._site.engine.containers.get(self._machine).status != "running")
+        except docker.errors.APIError:
+            return True
 
     def _clean_up(self, spec: TaskSpec, task: _Task) -> None:
         import docker.errors

@@ -82,7 +82,8 @@ def finish(asked: dict[str, str]) -> int:
     for backend in batch.backends():
         if job := backend.job(id):
             chosen = jobs_of(job)[int(first) : int(last or first) + 1] if first else jobs_of(job)
-            for one in chosen:
-                backend.scheduler.attempts.finish(one, end)
+            with backend.scheduler.lock:  # or its thread would look at everything after each
+                for one in chosen:
+                    backend.scheduler.attempts.finish(one, end)
             return len(chosen)
     raise LocalCloudError(f"there is no Batch job {id!r}")

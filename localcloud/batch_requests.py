@@ -19,6 +19,8 @@ PAYLOAD_BYTES = 30 * 1024
 """https://docs.aws.amazon.com/batch/latest/userguide/service_limits.html"""
 SHORTEST_TIMEOUT = 60
 """https://docs.aws.amazon.com/batch/latest/userguide/job_timeouts.html"""
+LEAST_MEMORY = 4
+"""MiB: https://docs.aws.amazon.com/batch/latest/APIReference/API_ResourceRequirement.html"""
 ARRAY_SIZES = range(2, 10001)
 CONTAINER = (
     "image",
@@ -89,6 +91,12 @@ def read(asked: Mapping[str, Any], queue: JobQueue, definition: JobDefinition) -
     own: dict[str, Any] = definition.container_properties or {}
     overrides: dict[str, Any] = asked.get("containerOverrides") or {}
     needs = {**_needs(own), **_needs(overrides)}
+    try:
+        vcpus, memory = float(needs["VCPU"]), int(needs["MEMORY"])
+    except ValueError:
+        raise ClientException("resourceRequirements of VCPU and MEMORY are numbers.") from None
+    if vcpus <= 0 or memory < LEAST_MEMORY:
+        raise ClientException(f"A container needs a VCPU above 0, and {LEAST_MEMORY} MiB of MEMORY at least.")
     environment = {**_environment(own), **_environment(overrides)}
     command = overrides.get("command") or own.get("command") or []
     timeout = asked.get("timeout") or definition.timeout or {}
@@ -101,8 +109,8 @@ def read(asked: Mapping[str, Any], queue: JobQueue, definition: JobDefinition) -
         command=tuple(command),
         environment=environment,
         role_arn=own.get("jobRoleArn"),
-        vcpus=float(needs["VCPU"]),
-        memory=int(needs["MEMORY"]),
+        vcpus=vcpus,
+        memory=memory,
         init=bool((own.get("linuxParameters") or {}).get("initProcessEnabled")),
         retry=asked.get("retryStrategy") or definition.retry_strategy or {},
         timeout=timeout.get("attemptDurationSeconds"),

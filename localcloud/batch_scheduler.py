@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Key = tuple[str, str, str]
+"""Environment, type and subnet."""
+
 MOST_BOOTING = 4
 """So many instances boot at once: each is a machine on this one."""
 EXPIRED = "Job attempt duration exceeded timeout"
@@ -48,7 +51,8 @@ class Scheduler:
         self._backend = backend
         self._client = client
         self._changed = threading.Event()
-        self._buy_again_at = 0.0
+        self._refused: dict[Key, float] = {}
+        """What EC2 has refused, and until when that is not asked again."""
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
@@ -57,7 +61,7 @@ class Scheduler:
 
     def market_changed(self) -> None:
         """There may be capacity again for what was refused."""
-        self._buy_again_at = 0.0
+        self._refused = {}
         self.wake()
 
     def add(self, jobs: list[Job]) -> None:
@@ -76,16 +80,14 @@ class Scheduler:
             try:
                 self.step()
             except Exception:
-                log.exception("Batch's scheduler goes on after an error")
-                self._buy_again_at = time.time() + self._backend.ec2.cloud.relaunch_seconds
+                log.exception("Batch's scheduler goes on with the next change")
 
     def _patience(self) -> float | None:
         """Seconds until there is something to do without a change."""
         with self.lock:
             moments = [host.ends_at() for host in self.hosts]
             moments += [job.overdue_at() for host in self.hosts for job in host.jobs]
-            if self.waiting and self._buy_again_at:
-                moments.append(self._buy_again_at)
+            moments += self._refused.values() if self.waiting else ()
         until = min((moment for moment in moments if moment is not None), default=None)
         return None if until is None else min(max(until - time.time(), 0), threading.TIMEOUT_MAX)
 
@@ -93,7 +95,7 @@ class Scheduler:
         """Do what is to be done at this moment."""
         now = time.time() if now is None else now
         with self.lock:
-            self._drop_hosts(now)
+            self._drop_hosts()
             self._place()
             overdue = [job for host in self.hosts for job in host.jobs if (job.overdue_at() or now + 1) <= now]
             idle = [host for host in self.hosts if (ends := host.ends_at()) is not None and ends <= now]
@@ -102,19 +104,22 @@ class Scheduler:
             self.attempts.end(job, EXPIRED)
         for host in idle:
             self._terminate(host)
-        if now >= self._buy_again_at:
-            self._buy(now)
+        self._refused = {key: until for key, until in self._refused.items() if until > now}
+        self._buy()
 
-    def _drop_hosts(self, now: float) -> None:
-        """Forget the instances that are gone. One that never came up makes the next purchase wait."""
+    def _drop_hosts(self) -> None:
+        """Forget the instances that are gone. One that never came up is as good as refused."""
         for host in self.hosts:
             host.note_state()
         gone = [host for host in self.hosts if not host.living]
-        if any(not host.was_running for host in gone):
-            self._buy_again_at = now + self._backend.ec2.cloud.relaunch_seconds
         self.hosts = [host for host in self.hosts if host.living]
         for host in gone:
+            if host.instance.state_reason.code == "Server.InternalError":
+                self._refuse((host.environment.name, host.instance.instance_type, host.instance.subnet_id or ""))
             self._backend.deregister(host)
+
+    def _refuse(self, key: Key) -> None:
+        self._refused[key] = time.time() + self._backend.ec2.cloud.relaunch_seconds
 
     def _place(self) -> None:
         """Give jobs that wait the room that there is, in the queues' order; on the fullest instance of the first
@@ -155,14 +160,10 @@ class Scheduler:
         queue: JobQueue | None = self._backend.get_job_queue(queue_arn)
         return [one for one in queue.environments if one.state == "ENABLED"] if queue else []
 
-    def _buy(self, now: float) -> None:
+    def _buy(self) -> None:
         """Buy instances for the jobs that wait, and that those which boot will have no room for."""
-        self._buy_again_at = 0.0
-        refused: set[tuple[str, str, str]] = set()
         while (wanted := self._unprovided()) and self._booting() < MOST_BOOTING:
-            bought = [self._buy_one(*one, refused) for one in wanted]
-            if not any(bought):
-                self._buy_again_at = now + self._backend.ec2.cloud.relaunch_seconds
+            if not any(self._buy_one(*one) for one in wanted):
                 return
 
     def _booting(self) -> int:
@@ -187,17 +188,17 @@ class Scheduler:
                 left.append((queue, vcpus, memory, count))
         return left
 
-    def _buy_one(self, queue: str, vcpus: float, memory: int, waiting: int, refused: set[tuple[str, str, str]]) -> bool:
+    def _buy_one(self, queue: str, vcpus: float, memory: int, waiting: int) -> bool:
         """Buy one instance of the first environment of a queue that can have one; returns whether there was any."""
         for environment in self._environments(queue):
             left = int(environment.compute_resources["maxvCpus"]) - self.vcpus(environment)
             for offer in batch_launch.offers(self._backend.ec2, environment, vcpus, memory, waiting):
                 key = environment.name, offer.instance_type, offer.subnet
-                if offer.vcpus > left or key in refused:
+                if offer.vcpus > left or key in self._refused:
                     continue
                 if self._launch(environment, offer):
                     return True
-                refused.add(key)
+                self._refuse(key)
         return False
 
     def vcpus(self, environment: ComputeEnvironment) -> int:

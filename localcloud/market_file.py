@@ -3,7 +3,7 @@
 regions:
   us-east-1:
     quotas: {spot: 64, on-demand: 0}    # vCPUs; `spot-gpu` and `on-demand-gpu` are those of G and of P instances
-    denied: [RunInstances]              # actions of EC2, of the price list and of Service Quotas
+    denied: [RunInstances]              # actions of EC2, Batch, the price list and Service Quotas
     spot_role: missing                  # nobody has made AWSServiceRoleForEC2Spot, and EC2 may not
     types:
       c7i.4xlarge:
@@ -93,7 +93,7 @@ def _actions() -> frozenset[str]:
     import botocore.session
 
     session = botocore.session.get_session()
-    services = [session.get_service_model(name) for name in ("ec2", "pricing", "service-quotas")]
+    services = [session.get_service_model(name) for name in ("batch", "ec2", "pricing", "service-quotas")]
     return frozenset(action for service in services for action in service.operation_names)
 
 

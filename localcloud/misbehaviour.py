@@ -81,6 +81,8 @@ def _throttling(name: str) -> Refusal:
             return Refusal(name, "503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded.")
         case "s3":
             return Refusal(name, "503 Slow Down", "SlowDown", "Please reduce your request rate.")
+        case "batch":  # not in its documentation; so it was seen: https://github.com/nextflow-io/nextflow/issues/710
+            return Refusal(name, "429 Too Many Requests", "TooManyRequestsException", "Too Many Requests")
         case "servicequotas":
             return Refusal(name, "400 Bad Request", "TooManyRequestsException", "Rate exceeded")
         case _:

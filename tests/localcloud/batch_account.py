@@ -121,7 +121,7 @@ class BatchAccount:
         size = self.look(parent)[0]["arrayProperties"]["size"]
         return self.look(*(f"{parent}:{index}" for index in range(size)))
 
-    def reaches(self, job: str, *states: str, seconds: float = 20) -> dict[str, Any]:
+    def reaches(self, job: str, *states: str, seconds: float = 60) -> dict[str, Any]:
         """The job once it is in one of these states."""
 
         def there() -> dict[str, Any] | None:
@@ -131,7 +131,7 @@ class BatchAccount:
         found: dict[str, Any] = eventually(there, seconds)
         return found
 
-    def over(self, job: str, seconds: float = 30) -> dict[str, Any]:
+    def over(self, job: str, seconds: float = 60) -> dict[str, Any]:
         return self.reaches(job, *OVER, seconds=seconds)
 
     def instances(self, *states: str) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ class FakeMachines:
         self.on_halt = on_halt
         self.credentials = credentials
         self.count = 0
+        self.gone: set[str] = set()
         self.tasks: dict[str, tuple[str, queue.SimpleQueue[TaskEnd]]] = {}
         """Containers of Batch, in name only: instance, and how it ends. They run until somebody ends them."""
         state.mkdir(exist_ok=True)
@@ -61,12 +62,15 @@ class FakeMachines:
 
     def terminate(self, instance_id: str) -> None:
         self._note("terminate", instance_id)
+        self.gone.add(instance_id)
         for on, end in list(self.tasks.values()):
             if on == instance_id:
                 end.put(TaskEnd(host_ended=True))
 
     def run_task(self, instance_id: str, spec: TaskSpec, started: Callable[[], None]) -> TaskEnd:
         _, end = self.tasks[spec.id] = instance_id, queue.SimpleQueue()
+        if instance_id in self.gone:
+            end.put(TaskEnd(host_ended=True))
         started()
         try:
             return end.get()

@@ -10,6 +10,9 @@ import pytest
 
 from .batch_account import BatchAccount
 from .conftest import FakeCloud, eventually, refusal
+from .market import REGION, SetMarket, set_market
+
+__all__ = ["set_market"]  # fixtures
 
 IMAGE = "image-that-nobody-pulls"
 
@@ -114,6 +117,7 @@ def test_an_instance_is_what_environment_and_launch_template_say(account: BatchA
         {"jobQueue": "there-is-none"},
         {"containerOverrides": {"environment": [{"name": "LONG", "value": "x" * 31000}]}},
         {"dependsOn": [{"jobId": "x"}]},
+        {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0"}]}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -316,6 +320,21 @@ def test_a_child_is_named_by_its_job_and_index(account: BatchAccount) -> None:
     for reference, instance in ((f"{second[:20]}:1", expected[second]), (f"{account.name}/1", expected[first])):
         account.interrupt(reference, notice=0)
         eventually(lambda: instance not in [one["InstanceId"] for one in account.instances("running")])  # noqa: B023
+
+
+def test_denied_and_throttled_calls_are_refused_as_batch_does(
+    account: BatchAccount, cloud: FakeCloud, set_market: SetMarket
+) -> None:
+    set_market("denied: [SubmitJob]")
+    elsewhere = cloud.session(region_name=REGION).client("batch", endpoint_url=cloud.endpoint)
+    code, message = refusal(elsewhere.submit_job, jobName="job", jobQueue="queue", jobDefinition="definition")
+    assert code == "AccessDeniedException"
+    assert "is not authorized to perform: batch:SubmitJob" in message
+    cloud.post("fault?kind=throttled&percent=100&of=describejobqueues")
+    try:
+        assert refusal(account.batch.describe_job_queues)[0] == "TooManyRequestsException"
+    finally:
+        cloud.post("fault?kind=none")
 
 
 def test_status_tells_of_jobs_that_are_not_over(account: BatchAccount) -> None:
