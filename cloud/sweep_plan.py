@@ -162,7 +162,7 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
             "image": image,
             "trainer": settings.trainer,
             "types": sorted(kind.name for kind in types),
-            "markets": settings.markets,
+            "markets": list(settings.markets),
             "max_vcpus": settings.sweep_max_vcpus,
             "vcpus": settings.sweep_vcpus,
             "memory_gib": memory,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,6 @@ from ..localcloud.conftest import eventually
 from .conftest import EXAMPLE, User
 from .test_story import client, ec2, trained_by_hand, tree
 
-CHILDREN = 12
-RECLAIMED = (0, 4, 7)
-BROKEN = 9
 ITERATIONS = 700_000
 """Some seconds of training on a machine that trains four at once."""
 
@@ -50,74 +46,59 @@ def machines(ec2_client: Any, name: str = "solver-cloud") -> list[str]:
     return [one["InstanceId"] for group in found for one in group["Instances"]]
 
 
-@pytest.fixture
-def configs(user: User) -> list[Path]:
-    """Twelve configurations, one of which the trainer refuses."""
-    made = [
-        user.config(
-            f"seed-{seed:02}.yaml",
-            seed=seed,
-            iterations=ITERATIONS,
-            report_every=10_000,
-            checkpoint_every=10_000,
-            algorithm="mccfr" if seed == BROKEN else "cfr+",
-        )
-        for seed in range(CHILDREN)
-    ]
-    broken = made[BROKEN]
-    broken.write_text(broken.read_text().replace("game: leduc", "game: chess"))
+def configs(user: User, number: int, broken: int) -> list[Path]:
+    """Configurations of one algorithm, one of which the trainer refuses."""
+    values = {"iterations": ITERATIONS, "report_every": 10_000, "checkpoint_every": 10_000}
+    made = [user.config(f"seed-{seed:02}.yaml", seed=seed, **values) for seed in range(number)]
+    made[broken].write_text(made[broken].read_text().replace("game: leduc", "game: chess"))
     return made
 
 
-@pytest.fixture
-def started(sweeper: User, configs: list[Path]) -> Iterator[str]:
-    """A sweep of twelve, each on a machine of its own, four at a time."""
-    named = [word for config in configs for word in ("--config", str(config))]
-    id = sweep(sweeper, *named, "--instance", "c7i.2xlarge", "--vcpus", "8", "--memory", "8", "--max-vcpus", "32")
-    yield id
-    sweeper.run("terminate", id)
-
-
-def test_twelve_with_three_reclaims_and_one_failure(
-    sweeper: User, started: str, configs: list[Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "reclaimed", "broken"), [(4, (0,), 2), pytest.param(12, (0, 4, 7), 9, marks=pytest.mark.long)]
+)
+def test_reclaims_and_a_failure(
+    sweeper: User, number: int, reclaimed: tuple[int, ...], broken: int, tmp_path: Path
 ) -> None:
-    """Eleven models are those of runs by hand, one child fails with its log, and `retry` runs just that one."""
-    user, id = sweeper, started
-    for index in RECLAIMED:
+    """The models are those of runs by hand, one child fails with its log, and `retry` runs just that one."""
+    user, made = sweeper, configs(sweeper, number, broken)
+    named = [word for config in made for word in ("--config", str(config))]
+    # Each has a machine of its own; four run at a time.
+    id = sweep(user, *named, "--instance", "c7i.2xlarge", "--vcpus", "8", "--memory", "8", "--max-vcpus", "32")
+    for index in reclaimed:
         user.until(f"{id}/{index}", lambda child: child["state"] == "running" and bool(child["latest"]))
         user.run("local.interrupt", f"{id}/{index}", "--notice", "12")
-    ended = user.run("wait", id, code=1, timeout=400)
-    assert f"{id}: 11 complete, 1 failed" in ended.stderr
+    ended = user.run("wait", id, code=1, timeout=600)
+    assert f"{id}: {number - 1} complete, 1 failed" in ended.stderr
     found = children(user, id)
-    assert [child["index"] for child in found if child["state"] != "complete"] == [BROKEN]
-    assert [child["attempts"] for child in found] == [2 if child in RECLAIMED else 1 for child in range(CHILDREN)]
+    assert [child["index"] for child in found if child["state"] != "complete"] == [broken]
+    assert [child["attempts"] for child in found] == [2 if child in reclaimed else 1 for child in range(number)]
     assert all(child["exact"] and child["dollars"] > 0 for child in found)
-    shown = user.run("logs", f"{id}/{BROKEN}").stdout
-    assert "chess" in shown
-    assert found[BROKEN]["exit_code"] not in (0, None)
+    assert "chess" in user.run("logs", f"{id}/{broken}").stdout
+    assert found[broken]["exit_code"] not in (0, None)
 
     directory = Path(user.run("download", id).stdout.strip())
     image = json.loads(user.run("status", id, "--json").stdout)["asked"]["image"]
-    for index in (*RECLAIMED, 1):
-        by_hand = trained_by_hand(image, renamed(configs[index], tmp_path), tmp_path / f"by-hand-{index}")
-        assert tree(directory / configs[index].stem) == by_hand, index
-    assert len(list(directory.glob("*/strategy.csv"))) == CHILDREN - 1
-    again = user.run("download", id)
-    assert "0 files fetched" in again.stderr
+    for index in (index for index in range(number) if index != broken):
+        by_hand = trained_by_hand(image, renamed(made[index], tmp_path), tmp_path / f"by-hand-{index}")
+        assert tree(directory / made[index].stem) == by_hand, index
+    assert not (directory / made[broken].stem).exists()
+    assert "0 files fetched" in user.run("download", id).stderr
 
     assert user.run("retry", id).stdout.strip() == id
-    ended = user.run("wait", id, code=1, timeout=200)
-    assert "11 complete, 1 failed" in ended.stderr
-    assert [child["attempts"] for child in children(user, id)] == [child["attempts"] for child in found]
+    ended = user.run("wait", id, code=1)
+    assert f"{number - 1} complete, 1 failed" in ended.stderr
+    runs = json.loads(user.run("status", id, "--json").stdout)["runs"]
+    assert [run["children"] for run in runs] == [[], [broken]]
     rows = list(csv.DictReader(io.StringIO(user.run("results", id, "--csv").stdout)))
-    assert [row["child"] for row in rows] == [str(index) for index in range(CHILDREN) if index != BROKEN]
+    assert [row["child"] for row in rows] == [str(index) for index in range(number) if index != broken]
     assert all(float(row["exploitability"]) < 0.01 for row in rows)
     seen = ec2(user)
-    eventually(lambda: not machines(seen))
+    eventually(lambda: not machines(seen), 30)
 
 
 def renamed(config: Path, directory: Path) -> Path:
-    """A configuration in a directory of its own; its name is in no model."""
+    """A configuration in a directory of its own, under the name that it has in every child's container."""
     copy = directory / f"in-{config.stem}" / "config.yaml"
     copy.parent.mkdir()
     copy.write_bytes(config.read_bytes())
