@@ -51,8 +51,8 @@ echo ECS_CONTAINER_STOP_TIMEOUT={STOP_TIMEOUT} >>/etc/ecs/ecs.config
 echo ECS_ENABLE_SPOT_INSTANCE_DRAINING=true >>/etc/ecs/ecs.config
 --//--
 """
-"""A machine that is about to be reclaimed gets no more children; those that it has are let be. Batch adds to these data,
-and so wants them in parts: https://docs.aws.amazon.com/batch/latest/userguide/launch-templates.html"""
+"""A machine that is about to be reclaimed gets no more children; those that it has are let be. Batch adds to this, and
+so wants it in parts: https://docs.aws.amazon.com/batch/latest/userguide/launch-templates.html"""
 
 RETRIES = (
     {"onStatusReason": "Host EC2*", "action": "RETRY"},
