@@ -76,6 +76,7 @@ COMMANDS: dict[str, Callable[[int], dict[str, int]]] = {
     "gc": lambda n: {
         **{"ec2 DescribeInstances": pages(n) + pages(n, 200) + 1, "ec2 DescribeSpotInstanceRequests": pages(n)},
         **{"ec2 DescribeVolumes": pages(n), "ec2 DescribeImages": 1, "ecr DescribeImages": 1},
+        "batch DescribeJobDefinitions": 1,
         **{"s3 ListMultipartUploads": 1, "s3 ListObjectsV2": pages(n), "s3 GetObject": n},
     },
     "offers": lambda n: {
@@ -87,6 +88,13 @@ COMMANDS: dict[str, Callable[[int], dict[str, int]]] = {
 """The calls of each command in an account with n running jobs, if STS has been asked for the account once before.
 `logs` is of a job that has ended. `download` is of a bundle of one file; each further one is a GetObject more."""
 
+SWEEPS: dict[str, Callable[[int], dict[str, int]]] = {
+    "sweep": lambda n: {"batch DescribeJobDefinitions": 1, "batch SubmitJob": 1, "s3 PutObject": n + 4},
+    "status SWEEP": lambda n: {"batch DescribeJobs": pages(n, 100), "s3 GetObject": 1, "s3 ListObjectsV2": pages(n)},
+}
+"""The calls for a sweep of n children: of `sweep`, those that submit it, besides what `launch` asks to decide, with the
+job definition and the pool there; of `status`, for more than a hundred, each of which has told once what it cost."""
+
 CLI: dict[str, dict[str, int]] = {
     "ec2 create-tags": {"ec2 CreateTags": 1},
     "ec2 describe-instances": {"ec2 DescribeInstances by id": 1},
@@ -96,12 +104,14 @@ CLI: dict[str, dict[str, int]] = {
     "ecr get-login-password": {"ecr GetAuthorizationToken": 1},
     "docker pull": {"ecr BatchGetImage": 1, "ecr GetDownloadUrlForLayer": 10},
     "s3 cp down": {"s3 GetObject": 2},
+    "s3 cp all down": {"s3 GetObject": 2},
     "s3 cp up": {"s3 PutObject": 1},
     "s3 sync up": {"s3 GetObject": 1, "s3 PutObject": 2},
 }
 """What each command asks of AWS. S3, as aws-cli 1.45.11 does before a server that counts: `cp down` is HEAD and GET,
-`sync up` is a LIST and for each changed file (here two) a PUT or, from 8 MiB, a PUT for each part and two POSTs. A pull
-asks for the manifest and each layer (here ten): https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
+`cp all down`, of all that a child has in S3, a LIST and a GET for each file (here its config), `sync up` a LIST and for
+each changed file (here two) a PUT or, from 8 MiB, a PUT for each part and two POSTs. A pull asks for the manifest and
+each layer (here ten): https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 """
 
 INSTANCE: dict[str, dict[str, int]] = {
@@ -122,3 +132,11 @@ INSTANCE: dict[str, dict[str, int]] = {
     },
 }
 """The commands that a spot instance runs at each moment of its life."""
+
+CHILD: dict[str, dict[str, int]] = {
+    "attempt": {"s3 cp all down": 1, "s3 cp up": 3, "s3 sync up": 2},
+    "sync": {"s3 sync up": 2},
+    "hour": {"ec2 describe-spot-price-history": 1},
+}
+"""The commands that a child of a sweep runs, besides those of the ECS agent and of Batch: for an attempt from its start
+to its good end, and while that lasts."""

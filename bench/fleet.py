@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping
 
 from .canned import PAGE, describe_instances, list_objects, record
-from .demands import CHEAP, COMMANDS, DEAR, INSTANCE, LIMITS, MACHINE, MONTH_HOURS, MULTIPART, pages
+from .demands import CHEAP, COMMANDS, DEAR, INSTANCE, LIMITS, MACHINE, MONTH_HOURS, MULTIPART, SWEEPS, pages
 from .simulation import EVENTS, at_once, boot, launches
 
 CROWDS = (
@@ -137,7 +137,21 @@ def syncing() -> str:
     return table((*head, "an hour", "a month", "of the machines' price"), *rows)
 
 
-TABLES = (limits, commands, long_lists, instance, launching, crowds, raised, syncing)
+def sweeps(hours: float = 1) -> str:
+    """What sweeps ask, whose children run for an hour with two small files, on shares of machines of two vCPUs."""
+    rows = []
+    for children, seconds in ((12, 60), (1000, 60), (10_000, 60), (10_000, 600)):
+        syncs = round(hours * 3600 / seconds)
+        put = children * (1 + 3 + 2 * 2 + syncs * 2 * 2)
+        lists, gets = children * (1 + 2 + syncs * 2), children
+        money, machines = (put + lists) * DEAR + gets * CHEAP, children * hours * MACHINE / 8
+        calls = sum(SWEEPS["status SWEEP"](children).values())
+        rows.append((children, seconds, put, lists, gets, f"${money:,.2f}", f"{money / machines:.1%}", calls))
+    head = ("children", "`sync_seconds`", "PUT", "LIST", "GET", "S3 costs", "of the machines' price")
+    return table((*head, "calls of `status`"), *rows)
+
+
+TABLES = (limits, commands, long_lists, instance, launching, crowds, raised, syncing, sweeps)
 
 
 def main() -> None:

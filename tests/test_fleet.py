@@ -26,6 +26,7 @@ from .conftest import record
 from .market import set_up, shop
 from .shop import C7I, HOME, Shop
 from .userdata.machine import Machine, training
+from .userdata.test_child import Child
 from .userdata.test_endings import UNTIL_STOPPED, interrupt
 
 __all__ = ["shop"]  # a fixture
@@ -143,7 +144,8 @@ def commands(calls: list[str]) -> Counter[str]:
         elif words[:2] == ["docker", "pull"]:
             found.append("docker pull")
         elif words[:2] == ["aws", "s3"]:
-            found.append(f"s3 {words[2]} {'up' if words[-1].startswith('s3://') else 'down'}")
+            every = "all " if "--recursive" in words else ""
+            found.append(f"s3 {words[2]} {every}{'up' if words[-1].startswith('s3://') else 'down'}")
     return Counter(found)
 
 
@@ -204,6 +206,12 @@ def test_what_is_asked_each_hour_is_what_the_document_says(tmp_path: Path) -> No
             machine.until(lambda: len(machine.called("aws ec2 describe-spot-price-history")) > before + 1)
         machine.write("go")
     assert set(asked) == set(demands.INSTANCE["hour"])
+
+
+def test_a_child_of_a_sweep_makes_the_calls_that_the_document_counts(tmp_path: Path) -> None:
+    child = Child(tmp_path, sync_seconds=3600)
+    child.boot()
+    assert commands(child.calls) == demands.CHILD["attempt"]
 
 
 @pytest.mark.parametrize("moment", simulation.EVENTS)

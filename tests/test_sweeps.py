@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench import demands
 from cloud import batch, children, grid, image, pool, results, sweep, sweep_plan, sweeps, teardown
 from cloud.aws import Aws
 from cloud.errors import CloudError, UsageError
@@ -62,7 +64,7 @@ def settled(aws: Aws, there: Sweep, *expected: str) -> None:
 def counted_calls(aws: Aws) -> list[str]:
     """The calls that are made from now on, as they are made."""
     made: list[str] = []
-    for client in (aws.batch, aws.s3):
+    for client in (aws.batch, aws.batch_once, aws.s3):
         client.meta.events.register("before-call", lambda model, **_: made.append(model.name))
     return made
 
@@ -187,7 +189,13 @@ def test_a_launcher_that_may_be_submitting_is_waited_for(account: Aws, monkeypat
 
 
 def test_a_thousand_children_are_listed_in_twelve_calls(account: Aws, cloud: FakeCloud) -> None:
-    there = submitted(account, "seed=1..1000")
+    plan = planned(account, "seed=1..1000")
+    claimed = sweep.claim(account, plan)
+    sweep.ensure_definition(account, batch.Definition(plan.image, pool.child_role_arn(account), 2, 3))
+    fresh = Aws(account.settings)
+    made = counted_calls(fresh)
+    there = sweep.submit(fresh, plan, claimed, print)
+    assert Counter(made) == demanded(demands.SWEEPS["sweep"](1000), claim=1)
     settled_few = eventually(lambda: states(account, there).count("running") >= 8)
     assert settled_few
     account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/7/1500", Body=b"")
@@ -197,6 +205,14 @@ def test_a_thousand_children_are_listed_in_twelve_calls(account: Aws, cloud: Fak
     assert len(found) == 1000
     assert [child.index for child in found] == list(range(1000))
     assert len(made) <= 12, made
+    assert Counter(made) == demanded(demands.SWEEPS["status SWEEP"](1000))
+
+
+def demanded(calls: dict[str, int], *, claim: int = 0) -> Counter[str]:
+    """The calls of docs/scale.md by operation. claim: how many of them were made before, to claim the sweep."""
+    found = Counter({action.partition(" ")[2]: times for action, times in calls.items()})
+    found["PutObject"] -= claim
+    return +found
 
 
 def test_the_results_are_what_the_trainers_left(account: Aws, cloud: FakeCloud, tmp_path: Path) -> None:
