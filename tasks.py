@@ -347,7 +347,7 @@ def terminate(aws: cloud.aws.Aws, job: str) -> None:
 
 @command(help=JOB, positional=["job"])
 def wait(aws: cloud.aws.Aws, job: str) -> None:
-    """Block until a job has ended; exit code 0 if it is complete."""
+    """Block until a job has ended; exit code 0 if complete."""
     if cloud.sweeps.means(job):
         sweep_tasks.wait(aws, job)
         return

@@ -103,14 +103,15 @@ def calls(account: Account, *commands: str) -> Process:
 
 
 def boot(account: Account, *, first: bool = False) -> Process:
-    """A boot up to the trainer. Nothing waits for the tags, and nothing fails for want of tags or the price."""
+    """A boot up to the trainer. Nothing waits for the tags; nothing fails for want of them, the price, or the spot
+    request, which is looked for again at the end."""
     account.start(calls(account, *["ec2 create-tags"] * (3 if first else 2)))
     account.start(calls(account, "ec2 describe-spot-price-history"))
     if first:
         account.start(calls(account, "s3 cp up", "ecr get-login-password", "docker pull"))
     files = ["s3 cp down", *(["s3 cp down", "s3 cp up"] if first else []), "s3 cp up", "s3 cp up"]
     wrong = yield from calls(account, *files)
-    wrong = (yield from call(account, "ec2 describe-instances", 5)) or wrong
+    yield from call(account, "ec2 describe-instances", 5)
     yield from call(account, "s3 cp up")
     return wrong
 

@@ -6,6 +6,7 @@ import getpass
 import ipaddress
 import platform
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,15 +20,14 @@ if TYPE_CHECKING:
 
 
 def find(aws: Aws) -> SecurityGroupTypeDef | None:
-    """The security group of our name in the default VPC; None when there is none."""
-    with aws_errors("look for the security group"):
-        groups = aws.ec2.describe_security_groups(
-            Filters=[
-                {"Name": "group-name", "Values": [aws.settings.name]},
-                {"Name": "vpc-id", "Values": [default_vpc(aws)]},
-            ]
-        )["SecurityGroups"]
-    return groups[0] if groups else None
+    """The security group of our name in the default VPC; None when there is none. Both are looked for at once."""
+    _ = aws.ec2  # made before the thread that uses it
+    with ThreadPoolExecutor(1) as pool:
+        finding = pool.submit(default_vpc, aws)
+        with aws_errors("look for the security group"):
+            named = aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [aws.settings.name]}])
+        vpc = finding.result()
+    return next((group for group in named["SecurityGroups"] if group["VpcId"] == vpc), None)
 
 
 def required(aws: Aws) -> str:

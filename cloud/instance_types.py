@@ -35,8 +35,13 @@ class InstanceType:
 
     @property
     def family(self) -> str:
-        """Its letters in front of the generation: `c` of c7i.4xlarge, by which EC2 counts quotas."""
-        return "".join(takewhile(str.isalpha, self.name))
+        """Its family, by which EC2 counts quotas."""
+        return family(self.name)
+
+
+def family(name: str) -> str:
+    """The letters in front of a type's generation: `c` of c7i.4xlarge."""
+    return "".join(takewhile(str.isalpha, name))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def look(aws: Aws, types: list[InstanceType]) -> list[Listed]:
 
     The setting max_price leaves out what costs more on spot.
     """
-    facts = offers.look(aws, types, ("spot", "on-demand"))
+    facts = offers.look(aws, [kind.name for kind in types], ("spot", "on-demand"))
     zones, scores = _zone_ids(aws), _scores(aws, types)
     found = [
         Listed(

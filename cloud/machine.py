@@ -62,15 +62,19 @@ def look(aws: Aws, wanted: Wanted) -> Machine:
         naming = pool.submit(_recommended, aws)
         types = instance_types.look(aws, wanted)
         parameter = aws.settings.image_parameter.format(variant=variant(types[0]))
-        group = finding.result()
         ami = naming.result().get(parameter)
-    if ami is None:
-        raise CloudError(f"there is no machine image {parameter}", fix="setting solver.image_parameter names it")
-    with aws_errors(f"look at the machine image {ami}"):
-        image = aws.ec2.describe_images(ImageIds=[ami])["Images"][0]
+        if ami is None:
+            raise CloudError(f"there is no machine image {parameter}", fix="setting solver.image_parameter names it")
+        looking = pool.submit(_image, aws, ami)
+        group, image = finding.result(), looking.result()
     root = image["RootDeviceName"]
     sizes = [d["Ebs"].get("VolumeSize", 0) for d in image["BlockDeviceMappings"] if d.get("DeviceName") == root]
     return Machine(tuple(types), ami, root, max(sizes, default=0), group)
+
+
+def _image(aws: Aws, ami: str) -> ImageTypeDef:
+    with aws_errors(f"look at the machine image {ami}"):
+        return aws.ec2.describe_images(ImageIds=[ami])["Images"][0]
 
 
 def _recommended(aws: Aws) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -112,16 +112,15 @@ class Limits:
     """Whether nobody has named the types: then only those with a known price are taken."""
 
 
-def look(aws: Aws, types: list[InstanceType], markets: tuple[str, ...]) -> Facts:
+def look(aws: Aws, names: Sequence[str], markets: tuple[str, ...]) -> Facts:
     """Gather what AWS says of these types, for the markets `spot`, `on-demand` or both; all of it at once."""
-    names = [kind.name for kind in types]
     _ = aws.ec2, aws.pricing, aws.service_quotas  # clients are made before the threads that use them
     with ThreadPoolExecutor(5) as pool:
         subnets = pool.submit(_subnets, aws)
         sold = pool.submit(_sold, aws, names)
         spot = pool.submit(prices.spot, aws, names) if "spot" in markets else None
         full = pool.submit(prices.on_demand, aws, names) if "on-demand" in markets else None
-        limits = pool.submit(quotas.find, aws, types, markets)
+        limits = pool.submit(quotas.find, aws, names, markets)
         return Facts(
             region=aws.settings.region,
             subnets={one["AvailabilityZone"]: one["SubnetId"] for one in subnets.result()},
@@ -145,7 +144,7 @@ def _subnets(aws: Aws) -> list[SubnetTypeDef]:
     return found
 
 
-def _sold(aws: Aws, names: list[str]) -> set[tuple[str, str]]:
+def _sold(aws: Aws, names: Sequence[str]) -> set[tuple[str, str]]:
     """Which types are sold in which zones.
 
     A filter takes 200 values: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
@@ -155,7 +154,7 @@ def _sold(aws: Aws, names: list[str]) -> set[tuple[str, str]]:
         for start in range(0, len(names), 200):
             pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
                 LocationType="availability-zone",
-                Filters=[{"Name": "instance-type", "Values": names[start : start + 200]}],
+                Filters=[{"Name": "instance-type", "Values": list(names[start : start + 200])}],
             )
             offerings = [one for page in pages for one in page["InstanceTypeOfferings"]]
             sold |= {(str(one["InstanceType"]), one["Location"]) for one in offerings}
@@ -234,4 +233,4 @@ def _affordable(offer: Offer, limits: Limits) -> bool:
 
 def find(aws: Aws, types: list[InstanceType], markets: tuple[str, ...], limits: Limits) -> Market:
     """The market for a launch; it has no offers when nothing is left to ask for."""
-    return choose(types, markets, look(aws, types, markets), limits)
+    return choose(types, markets, look(aws, [kind.name for kind in types], markets), limits)

@@ -105,21 +105,22 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
     Raises CloudError when the account is not set up, or no machine is to be had.
     """
     settings = aws.settings
-    _ = aws.ec2, aws.ecr, aws.pricing  # clients are made before the threads that use them
+    _ = aws.ec2, aws.ecr, aws.pricing, aws.service_quotas, aws.ssm  # made before the threads that use them
     with ThreadPoolExecutor(8) as pool:
+        describing = pool.submit(machine.look, aws, wanted)
         naming = pool.submit(registry.repository_uri, aws, settings.repository)
         pricing = pool.submit(prices.disk, aws, prices.Disk.of(settings))
         bucket = pool.submit(lambda: aws.bucket)
         baking = pool.submit(machine_images.ours, aws)
-        kind = machine.look(aws, wanted)
+        looking = None if isinstance(wanted, Needs) else pool.submit(offers.look, aws, wanted, settings.markets)
+        _ = aws.s3, aws.ec2_once  # which the launch needs next: making them takes as long as an answer
+        kind = describing.result()
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, kind.platform)
         pushing = pool.submit(registry.pushed, aws, settings.repository, tag)
-        market = offers.find(
-            aws,
-            list(kind.types),
-            settings.markets,
-            offers.Limits(settings.max_price, settings.max_cost, isinstance(wanted, Needs)),
-        )
+        names = [one.name for one in kind.types]
+        facts = looking.result() if looking else offers.look(aws, names, settings.markets)
+        limits = offers.Limits(settings.max_price, settings.max_cost, of_needs=isinstance(wanted, Needs))
+        market = offers.choose(list(kind.types), settings.markets, facts, limits)
         image, pushed = f"{naming.result()}:{tag}", pushing.result()
         return decide(
             settings,

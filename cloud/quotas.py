@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .aws import DENIED, Aws, aws_errors, error_code, instances
-from .instance_types import InstanceType
+from .instance_types import InstanceType, family
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
@@ -50,16 +51,22 @@ def increase(code: str, vcpus: int, region: str) -> str:
     )
 
 
-def find(aws: Aws, types: Iterable[InstanceType], markets: Iterable[str]) -> list[Quota]:
-    """The quotas that these types fall under in these markets, with what is in use.
+def find(aws: Aws, names: Iterable[str], markets: Iterable[str]) -> list[Quota]:
+    """The quotas that types of these names fall under in these markets, with what is in use.
 
     Those that the profile may not look at are left out: EC2 will say so itself.
     """
-    wanted = {found for kind in types for market in markets if (found := key(kind.family, market))}
-    limits = {one: limit for one in sorted(wanted) if (limit := _limit(aws, CODES[one][0])) is not None}
+    wanted = sorted({found for name in names for market in markets if (found := key(family(name), market))})
+    if not wanted:
+        return []
+    _ = aws.ec2, aws.service_quotas  # made before the threads that use them
+    with ThreadPoolExecutor(4) as pool:
+        counting = pool.submit(_running, aws)
+        found_limits = dict(zip(wanted, pool.map(lambda one: _limit(aws, CODES[one][0]), wanted), strict=True))
+        running = counting.result()
+    limits = {one: limit for one, limit in found_limits.items() if limit is not None}
     if not limits:
         return []
-    running = _running(aws)
     vcpus = _vcpus(aws, {one["InstanceType"] for one in running})
     return [
         Quota(*CODES[market, families], families, market, limit, _used(running, vcpus, market, families))
@@ -113,5 +120,5 @@ def _used(running: list[InstanceTypeDef], vcpus: dict[str, int], market: str, fa
         vcpus.get(instance["InstanceType"], 0)
         for instance in running
         if ("spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand") == market
-        and InstanceType(instance["InstanceType"], "", 0, 0).family in families.split()
+        and family(instance["InstanceType"]) in families.split()
     )

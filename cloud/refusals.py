@@ -97,7 +97,7 @@ def _quota_fix(aws: Aws, offer: Offer) -> str:
     if key is None:
         return "ask for more under Service Quotas (EC2), or use a smaller --instance"
     code, name = quotas.CODES[key]
-    found = quotas.of(quotas.find(aws, [offer.type], [offer.market]), offer.type, offer.market)
+    found = quotas.of(quotas.find(aws, [offer.type.name], [offer.market]), offer.type, offer.market)
     enough = offer.type.vcpus + (max(found.used, found.vcpus) if found else 0)
     return f"ask for more of {name!r}: {quotas.increase(code, enough, aws.settings.region)}"
 

@@ -111,7 +111,7 @@ def machines(aws: Aws, security_group: str) -> tuple[list[InstanceType], Facts, 
     settings = aws.settings
     names = check_instance_types(settings.sweep_instance)
     types = instance_types.existing(aws, names)
-    facts = offers.look(aws, types, ("spot", "on-demand"))
+    facts = offers.look(aws, [kind.name for kind in types], ("spot", "on-demand"))
     types = [kind for kind in types if any(kind.name == name for name, _ in facts.sold)]
     if not types:
         raise UsageError(f"none of these types is sold in {settings.region}: {', '.join(names)}")

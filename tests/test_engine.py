@@ -122,7 +122,7 @@ def trainer_says(client: docker.DockerClient, bases: BaseImages, name: str, tmp_
         assert any(
             "Compiling poker-solver-trainer" in line for line in build(source, name, dockerfile=dockerfile, bases=bases)
         )
-        return client.containers.run(name, ["a", "b"], remove=True).decode().strip()
+        return client.containers.run(name, ["poker-solver-trainer", "a", "b"], remove=True).decode().strip()
 
     return trainer_says
 
@@ -162,7 +162,7 @@ def test_sources_built_at_once_get_their_own_binaries(
         builds += [pool.submit(build, *pair, bases=bases) for pair in zip(sources[1:], names[1:], strict=True)]
         for result in builds:
             result.result()
-    outputs = [client.containers.run(image, remove=True).decode().split()[0] for image in names]
+    outputs = [client.containers.run(image, "poker-solver-trainer", remove=True).decode().split()[0] for image in names]
     assert outputs == ["one", "two", "three"]
 
 

@@ -170,7 +170,7 @@ on_signal() {
     fi
     trap '' TERM INT HUP
     ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
-    [[ $STATUS != running ]] || save_for_next_boot
+    ! trainer_runs || save_for_next_boot
     go_down
 }
 

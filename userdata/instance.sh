@@ -84,7 +84,7 @@ begin_errands() {
 }
 
 run_errands() {
-    errand "looking for the spot request" find_spot_request &
+    attempt "looking for the spot request" find_spot_request & # it is looked for again when it is to be cancelled
     errand "publishing the ssh host keys" publish_host_keys &
     errand "fetching config" fetch_config &
     errand "writing the record" put_record starting installing &

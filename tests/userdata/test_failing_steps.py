@@ -17,7 +17,6 @@ WATCHED_TRAINER = f'{TRAINER}; until grep -q recommendations/rebalance "$FAKES/c
 
 NEEDED = {
     "curl */instance-life-cycle": "asking for the market: curl: it went wrong",
-    "aws ec2 describe-instances *SpotInstanceRequestId*": "looking for the spot request: aws: it went wrong",
     "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: aws: it went wrong",
     "aws s3 cp * WORK/owner *": "taking this launch: aws: it went wrong",
     "aws s3 cp * WORK/ssh-host-keys *": "publishing the ssh host keys: aws: it went wrong",
@@ -45,6 +44,7 @@ TOLERATED = (
     "curl */instance-type",
     "curl */availability-zone",
     "aws ec2 describe-spot-price-history *",
+    "aws ec2 describe-instances *SpotInstanceRequestId*",
     "aws ec2 create-tags *",
     "python3 record running *",
     "systemctl cat ecs.service",
