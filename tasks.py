@@ -261,7 +261,7 @@ def attach(aws: cloud.aws.Aws, job: str) -> None:
 @command(
     klass=cloud.arguments.OptionalJobTask,
     positional=["job"],
-    help={"job": f"{JOB['job']}; all jobs if left out", "json_": "JSON on stdout"},
+    help={"job": f"{JOB['job']}; all jobs if left out; `sweeps`, or one", "json_": "JSON on stdout"},
 )
 def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from . import bucket as bucket
     from . import bundle_directory as bundle_directory
     from . import cache as cache
+    from . import child as child
     from . import children as children
     from . import claims as claims
     from . import cleanup as cleanup

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from . import batch, display, storage
+from . import batch
 from .aws import Aws, aws_errors, pages
+from .child import FINAL, ORDER, Child, kept
 from .errors import CloudError
-from .records import File, Record
-from .sweeps import Asked, Run, Sweep
+from .sweeps import Run, Sweep
 
 if TYPE_CHECKING:
     from mypy_boto3_batch.type_defs import JobDetailTypeDef
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
 MOST_DESCRIBED = 100
 """How many jobs DescribeJobs takes: https://docs.aws.amazon.com/batch/latest/APIReference/API_DescribeJobs.html"""
 
-MOST_LOOKED_UP = 100
-"""Of how many children the latest lines are looked up, each by a call."""
+SETTLED = timedelta(hours=1)
+"""After which Batch knows every child of a sweep, until it forgets them, a week after their end or later:
+https://docs.aws.amazon.com/batch/latest/userguide/job_states.html"""
 
 STATES = {
     "SUBMITTED": "queued",
@@ -35,43 +35,8 @@ STATES = {
 }
 """Our word for each of Batch's: https://docs.aws.amazon.com/batch/latest/userguide/job_states.html"""
 
-ORDER = ("queued", "starting", "running", "complete", "failed", "terminated")
-FINAL = ("complete", "failed", "terminated")
-
 TERMINATED = "ended by `terminate`"
 """The reason that `terminate` gives to Batch, by which a child that was ended is told from one that failed."""
-
-
-@dataclass(frozen=True)
-class Child:
-    """A child as it is now."""
-
-    sweep: str
-    index: int
-    asked: Asked
-    state: str
-    """One of ORDER."""
-    attempts: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    seconds: float
-    """For which its attempts ran."""
-    exit_code: int | None = None
-    reason: str = ""
-    dollars: float | None = None
-    exact: bool = True
-    """Whether `dollars` is what it has counted itself, and not reckoned from its time."""
-    latest: str = ""
-    """The trainer's latest line, if it was looked up."""
-
-    @property
-    def id(self) -> str:
-        return f"{self.sweep}/{self.index}"
-
-    @property
-    def prefix(self) -> str:
-        """Where in the bucket all of it is."""
-        return f"sweeps/{self.id}/"
 
 
 def look(aws: Aws, sweep: Sweep) -> list[Child]:
@@ -84,8 +49,12 @@ def look(aws: Aws, sweep: Sweep) -> list[Child]:
         parts = [wanted[start : start + MOST_DESCRIBED] for start in range(0, len(wanted), MOST_DESCRIBED)]
         described = {one["jobId"]: one for part in threads.map(lambda part: describe(aws, part), parts) for one in part}
         costs = counting.result()
-    now = datetime.now(UTC)
-    return [_child(sweep, index, described.get(jobs[index]), costs.get(index), now) for index in jobs]
+        now = datetime.now(UTC)
+        forgotten = [index for index, job in jobs.items() if job not in described and _is_old(sweep, now)]
+        known = dict(zip(forgotten, threads.map(lambda index: kept(aws, sweep, index), forgotten), strict=True))
+    return [
+        known.get(index) or _child(sweep, index, described.get(jobs[index]), costs.get(index), now) for index in jobs
+    ]
 
 
 def look_at(aws: Aws, sweep: Sweep, index: int) -> Child:
@@ -94,8 +63,16 @@ def look_at(aws: Aws, sweep: Sweep, index: int) -> Child:
         raise CloudError(f"{sweep.id} has no child {index}", fix=f"its children are 0 to {len(sweep.children) - 1}")
     job = jobs_of(sweep)[index]
     described = describe(aws, [job]) if job else []
+    now = datetime.now(UTC)
+    if not described and _is_old(sweep, now):
+        return kept(aws, sweep, index)
     costs = _costs(aws, sweep, f"{index}/")
-    return _child(sweep, index, described[0] if described else None, costs.get(index), datetime.now(UTC))
+    return _child(sweep, index, described[0] if described else None, costs.get(index), now)
+
+
+def _is_old(sweep: Sweep, now: datetime) -> bool:
+    """Whether a job that Batch does not know is one that it has forgotten, and not one that it has still to make."""
+    return now - sweep.submitted_at > SETTLED
 
 
 def jobs_of(sweep: Sweep) -> dict[int, str]:
@@ -177,45 +154,28 @@ def _reason(reason: str, attempt: Any) -> str:
     return reason if code is None else f"exit code {code}"
 
 
-def with_latest(aws: Aws, children: Sequence[Child]) -> Sequence[Child]:
-    """The same children with the latest line of those that train or have failed, unless there are very many."""
-    if len(children) > MOST_LOOKED_UP:
-        return children
-    _ = aws.s3, aws.bucket  # made before the threads that use them
-
-    def looked_up(child: Child) -> Child:
-        if child.state not in ("running", "failed"):
-            return child
-        return replace(child, latest=display.last_line(storage.tail(aws, f"{child.prefix}logs/trainer.log")))
-
-    with ThreadPoolExecutor(16) as threads:
-        return list(threads.map(looked_up, children))
-
-
-def bundles(aws: Aws, children: Sequence[Child]) -> tuple[tuple[File, ...], dict[str, str]]:
-    """The files of the bundles of complete children, and where below the sweep each is.
-
-    Each child's files are in a directory that is called as its parameters are.
-    """
-    _ = aws.s3, aws.bucket  # made before the threads that use them
-
-    def files(child: Child) -> list[tuple[File, str]]:
-        with aws_errors(f"read the record of {child.id}"):
-            record = Record.parse(storage.read(aws, f"{child.prefix}job.json")[0])
-        return [
-            (replace(file, path=f"{child.asked.name}/{file.path}"), f"{child.index}/bundle/{file.path}")
-            for file in record.bundle
-        ]
-
-    with ThreadPoolExecutor(32) as threads:
-        found = [pair for pairs in threads.map(files, children) for pair in pairs]
-    return tuple(file for file, _ in found), {file.path: key for file, key in found}
-
-
 def counted(children: Iterable[Child]) -> str:
     """`3 queued, 8 running, 1 failed`."""
-    counts = Counter(child.state for child in children)
+    return _in_words(Counter(child.state for child in children))
+
+
+def _in_words(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+
+
+def summaries(aws: Aws, sweeps: Sequence[Sweep]) -> dict[str, str]:
+    """How many children of the last run of each sweep are in which state, in words, by the sweep's id."""
+    jobs = {sweep.runs[-1].job: sweep.id for sweep in sweeps if sweep.runs[-1].job}
+    wanted = list(jobs)
+    parts = [wanted[start : start + MOST_DESCRIBED] for start in range(0, len(wanted), MOST_DESCRIBED)]
+    found: list[Any] = [one for part in parts for one in describe(aws, part)]
+    told = {}
+    for one in found:
+        counts: Counter[str] = Counter()
+        for status, number in (one.get("arrayProperties", {}).get("statusSummary") or {one["status"]: 1}).items():
+            counts[STATES[status]] += number
+        told[jobs[one["jobId"]]] = _in_words(counts)
+    return told
 
 
 def over(aws: Aws, run: Run) -> bool:

@@ -7,6 +7,7 @@ import time
 
 from . import children, jobs, session, storage
 from .aws import Aws
+from .child import FINAL
 from .display import say
 from .errors import CloudError
 from .jobs import Job
@@ -43,7 +44,7 @@ def print_child_log(aws: Aws, sweep: Sweep, index: int, *, follow: bool) -> None
     while True:
         child = children.look_at(aws, sweep, index)
         printed += _print_stored(aws, f"{child.prefix}logs/trainer.log", printed)
-        if not follow or child.state in children.FINAL:
+        if not follow or child.state in FINAL:
             break
         time.sleep(POLL_SECONDS)
     if not printed:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from . import storage
 from .aws import Aws, aws_errors
-from .children import Child
+from .child import Child
 from .errors import CloudError, UsageError
 from .grid import Value
 

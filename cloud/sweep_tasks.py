@@ -119,24 +119,42 @@ def found(aws: cloud.aws.Aws, reference: str) -> cloud.sweeps.Sweep:
 
 
 def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
-    """A row for each child, or one child in full."""
+    """A row for each child, or one child in full; of `sweeps`, a row for each sweep."""
+    if reference == "sweeps":
+        every(aws, json=json)
+        return
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
     if index is not None:
-        child = cloud.children.with_latest(aws, [cloud.children.look_at(aws, sweep, index)])[0]
+        child = cloud.child.with_latest(aws, [cloud.children.look_at(aws, sweep, index)])[0]
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
         for key, value in cloud.sweep_view.facts(sweep, child, aws.bucket).items():
             print(f"{key:<10} {value}")
         return
-    children = cloud.children.with_latest(aws, cloud.children.look(aws, sweep))
+    children = cloud.child.with_latest(aws, cloud.children.look(aws, sweep))
     if json:
         cloud.display.print_json(cloud.sweep_view.sweep_json(sweep, children))
         return
     view = cloud.sweep_view
     cloud.display.table(view.HEADINGS, [view.row(child) for child in children], spare=view.SPARE)
     cloud.display.say(view.total(sweep, children))
+
+
+def every(aws: cloud.aws.Aws, *, json: bool) -> None:
+    """A row for each sweep, newest first."""
+    sweeps, view = cloud.sweeps.every(aws), cloud.sweep_view
+    summaries = cloud.children.summaries(aws, sweeps)
+    rows = [view.listed(sweep, summaries.get(sweep.id, "")) for sweep in sweeps]
+    if json:
+        cloud.display.print_json(
+            [dict(zip(("id", "submitted_at", "children", "last_run"), row, strict=True)) for row in rows]
+        )
+    elif rows:
+        cloud.display.table(view.LISTED, rows)
+    else:
+        cloud.display.say("no sweeps yet; `inv sweep` starts one")
 
 
 def logs(aws: cloud.aws.Aws, reference: str, *, follow: bool) -> None:
@@ -158,7 +176,7 @@ def download(aws: cloud.aws.Aws, reference: str, output: str | None) -> Path:
     if not complete:
         raise cloud.errors.CloudError(f"no model of {reference} is complete", fix=f"inv status {reference}")
     directory = Path(cloud.config.check_output(output or sweep.asked["output"])).expanduser()
-    files, keys = cloud.children.bundles(aws, complete)
+    files, keys = cloud.child.bundles(aws, complete)
 
     def waiting() -> None:
         cloud.display.say(f"another download into {directory} is under way; waiting")
@@ -191,7 +209,7 @@ def wait(aws: cloud.aws.Aws, reference: str) -> None:
     check(sweep.id, follow(aws, sweep))
 
 
-def check(sweep: str, children: list[cloud.children.Child]) -> None:
+def check(sweep: str, children: list[cloud.child.Child]) -> None:
     """Raises CloudError unless all children are complete."""
     if any(child.state != "complete" for child in children):
         raise cloud.errors.CloudError(
@@ -200,7 +218,7 @@ def check(sweep: str, children: list[cloud.children.Child]) -> None:
         )
 
 
-def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None = None) -> list[cloud.children.Child]:
+def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None = None) -> list[cloud.child.Child]:
     """Say each change of the children's counts until all have ended."""
     before = None
     with cloud.errors.interruptible(f"the sweep goes on: inv status {sweep.id}"):
@@ -210,7 +228,7 @@ def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None 
             if now != before:
                 before = now
                 cloud.display.say(f"{sweep.id}  {now}")
-            if all(child.state in cloud.children.FINAL for child in children):
+            if all(child.state in cloud.child.FINAL for child in children):
                 return children
             time.sleep(poll or max(cloud.watch.POLL_SECONDS, len(children) / 50))
 

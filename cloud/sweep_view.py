@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from . import children
-from .children import Child
+from .child import Child
 from .display import dollars, duration, fields_of
 from .sweep_plan import Plan
 from .sweeps import Sweep
@@ -53,6 +53,14 @@ def preview(plan: Plan, bucket: str) -> Sequence[str]:
         f"machines: at most {plan.pool.max_vcpus} vCPUs of {', '.join(plan.pool.types)}",
         price_line(plan),
     )
+
+
+LISTED = ("SWEEP", "SUBMITTED", "CHILDREN", "LAST RUN")
+
+
+def listed(sweep: Sweep, summary: str) -> tuple[str, ...]:
+    """A sweep as one row under LISTED. summary: of its last run; "" if Batch has forgotten it, which takes a week."""
+    return (sweep.id, f"{sweep.submitted_at:%Y-%m-%d %H:%M}", str(len(sweep.children)), summary or "over")
 
 
 def row(child: Child) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
@@ -77,7 +78,9 @@ def parse(reference: str) -> tuple[str, int | None]:
     """The id of a sweep and the number of a child, if one is meant. Raises UsageError for anything else."""
     found = REFERENCE.fullmatch(reference)
     if found is None:
-        raise UsageError(f"{reference!r} is no sweep", fix="a sweep is called sweep-0123456789ab, its child 3 …/3")
+        raise UsageError(
+            f"{reference!r} is no sweep", fix="one is called sweep-0123456789ab, its child 3 …/3; `inv status sweeps`"
+        )
     return found[1], None if found[2] is None else int(found[2])
 
 
@@ -85,9 +88,8 @@ def find(aws: Aws, id: str) -> Sweep:
     """A sweep by its id. Raises CloudError when there is none."""
     sweep = read(aws, id)
     if sweep is None:
-        known = ids(aws)
         raise CloudError(
-            f"there is no sweep {id}", fix=f"there are {', '.join(known[-3:])}" if known else "`inv sweep` starts one"
+            f"there is no sweep {id}", fix="`inv status sweeps` lists them" if ids(aws) else "`inv sweep` starts one"
         )
     return sweep
 
@@ -97,6 +99,14 @@ def ids(aws: Aws) -> list[str]:
     with aws_errors("list the sweeps"):
         found = pages(aws.s3, "list_objects_v2", "CommonPrefixes", Bucket=aws.bucket, Prefix="sweeps/", Delimiter="/")
     return [one["Prefix"].split("/")[1] for one in found]
+
+
+def every(aws: Aws) -> list[Sweep]:
+    """All sweeps, the newest first."""
+    _ = aws.s3, aws.bucket  # made before the threads that use them
+    with ThreadPoolExecutor(16) as threads:
+        found = [sweep for sweep in threads.map(lambda id: read(aws, id), ids(aws)) if sweep]
+    return sorted(found, key=lambda sweep: sweep.submitted_at, reverse=True)
 
 
 def read(aws: Aws, id: str) -> Sweep | None:

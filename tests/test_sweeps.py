@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from bench import demands
-from cloud import batch, children, grid, image, pool, results, sweep, sweep_plan, sweeps, teardown
+from cloud import batch, child, children, grid, image, pool, results, sweep, sweep_plan, sweeps, teardown
 from cloud.aws import Aws
 from cloud.errors import CloudError, UsageError
 from cloud.sweep_plan import Plan, Wishes
 from cloud.sweeps import Run, Sweep
 
+from .conftest import record
 from .localcloud.conftest import FakeCloud, eventually
 
 TYPES = "c7i.2xlarge,c6i.2xlarge"
@@ -201,7 +202,7 @@ def test_a_thousand_children_are_listed_in_twelve_calls(account: Aws, cloud: Fak
     account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/7/1500", Body=b"")
     fresh = Aws(account.settings)
     made = counted_calls(fresh)
-    found = children.with_latest(fresh, children.look(fresh, sweeps.find(fresh, there.id)))
+    found = child.with_latest(fresh, children.look(fresh, sweeps.find(fresh, there.id)))
     assert len(found) == 1000
     assert [child.index for child in found] == list(range(1000))
     assert len(made) <= 12, made
@@ -231,6 +232,36 @@ def test_the_results_are_what_the_trainers_left(account: Aws, cloud: FakeCloud, 
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="there is no such number"):
         results.plot(table, tmp_path / "plot.png", "loss", None)
+
+
+def test_all_sweeps_are_listed_newest_first(account: Aws, cloud: FakeCloud) -> None:
+    first = submitted(account, "seed=1,2")
+    second = submitted(account)
+    settled(account, first, "running", "running")
+    settled(account, second, "running")
+    finish(cloud, first, "0", exit=1)
+    settled(account, first, "failed", "running")
+    found = sweeps.every(account)
+    assert {sweep.id for sweep in found} == {first.id, second.id}
+    told = children.summaries(account, found)
+    assert told == {first.id: "1 running, 1 failed", second.id: "1 running"}
+
+
+def test_what_batch_has_forgotten_the_records_tell(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch keeps jobs for a week: https://docs.aws.amazon.com/batch/latest/userguide/job_states.html"""
+    there = submitted(account, "seed=1..3")
+    for index, status in enumerate(("complete", "failed")):
+        told = record(f"{there.id}/{index}", status=status, reason="trainer exited with 3" if index else "")
+        key = f"sweeps/{there.id}/{index}/job.json"
+        account.s3.put_object(Bucket=account.bucket, Key=key, Body=json.dumps(told).encode())
+    forgotten = there.with_run(Run(there.runs[0].name, (), "00000000-0000-0000-0000-000000000000"))
+    assert states(account, forgotten) == ["queued"] * 3
+    monkeypatch.setattr(children, "SETTLED", children.SETTLED * 0)
+    first, second, third = children.look(account, forgotten)
+    assert (first.state, first.dollars, first.seconds) == ("complete", 0.25, 3570)
+    assert (second.state, second.reason) == ("failed", "trainer exited with 3")
+    assert (third.state, third.attempts) == ("failed", 0)
+    assert children.look_at(account, forgotten, 1) == second
 
 
 def test_no_results_without_a_complete_child(account: Aws) -> None:
