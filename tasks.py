@@ -245,7 +245,12 @@ def resume(aws: cloud.aws.Aws, job: str, instance: str | None = None) -> None:
 
 
 def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
-    """The job that a user means or, if that was resumed, the one as which it goes on."""
+    """The job that a user means or, if that was resumed, the one as which it goes on. Raises UsageError for a sweep."""
+    if cloud.sweeps.means(reference):
+        raise cloud.errors.UsageError(
+            f"{reference} is a sweep, whose children have no terminal, and are not resumed one by one",
+            fix="inv status SWEEP, inv logs SWEEP/INDEX, inv retry SWEEP",
+        )
     return cloud.watch.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
 
 

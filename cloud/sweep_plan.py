@@ -24,6 +24,10 @@ MEMORY_PER_VCPU = 1.5
 """GiB: of the 2 that the leanest types have, what system and ECS agent leave to the children."""
 
 
+MOST_ATTEMPTS = 10
+"""Of a job: https://docs.aws.amazon.com/batch/latest/userguide/job_retries.html"""
+
+
 @dataclass(frozen=True)
 class Share:
     """What a child costs an hour on one kind of machine: the share of its price that its vCPUs are."""
@@ -140,6 +144,8 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, platform)
         pushed = registry.tag_exists(aws, settings.repository, tag)
         image = f"{naming.result()}:{tag}"
+    if settings.sweep_attempts > MOST_ATTEMPTS:
+        raise UsageError(f"--attempts {settings.sweep_attempts}: AWS Batch makes at most {MOST_ATTEMPTS}")
     if settings.max_price:
         raise UsageError("AWS Batch knows no solver.max_price", fix="unset it; --max-cost limits each child")
     trainer_arguments(settings.trainer, config=CONFIG, output=OUTPUT)  # a bad one is refused before anything is made
@@ -191,6 +197,9 @@ def check_fits(types: Iterable[InstanceType], vcpus: int, memory_gib: float, max
 
 def read_configs(patterns: Iterable[str], axes: Iterable[str]) -> list[Training]:
     """The children of a sweep from what was typed: --config, file names or patterns, and --grid."""
+    patterns = list(patterns)
+    if not patterns:
+        raise UsageError("no config", fix="say which: --config 'configs/*.yaml'")
     files = {}
     for path in grid.expand(patterns):
         found = config.read_trainer_config(path)

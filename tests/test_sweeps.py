@@ -322,6 +322,7 @@ def _machines(aws: Aws) -> list[Any]:
         (Wishes(memory_gib=64), "no type has room for a child of 2 vCPUs and 64 GiB"),
         (Wishes(vcpus=4, max_vcpus=2), "--max-vcpus 2 has no room for a child of 4 vCPUs"),
         (Wishes(instance="g5.xlarge"), "cannot share GPUs"),
+        (Wishes(attempts=11), "AWS Batch makes at most 10"),
         (Wishes(instance="c7i.nosuch"), "is not an instance type"),
     ],
 )
