@@ -150,10 +150,13 @@ def _raw_terminal() -> Iterator[None]:
 def print_live_log(aws: Aws, job: Job, *, follow: bool) -> bool:
     """Print what the trainer has printed so far and, with `follow`, goes on printing, to stdout.
 
-    Returns False when the trainer's container does not exist (yet).
+    Returns False when the trainer's container does not exist, or has not been started, yet: then there is nothing that
+    `docker logs` could follow, and it would end at once.
     """
     with connected(aws, job) as connection:
-        if connection.run(f"sudo docker container inspect {CONTAINER}", hide=True, warn=True, in_stream=False).failed:
+        look = f"sudo docker container inspect --format '{{{{.State.Status}}}}' {CONTAINER}"
+        seen = connection.run(look, hide=True, warn=True, in_stream=False)
+        if seen.failed or seen.stdout.strip() == "created":
             return False
         connection.run(f"sudo docker logs {'--follow ' if follow else ''}{CONTAINER} 2>&1", warn=True, in_stream=False)
     return True
