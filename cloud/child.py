@@ -10,14 +10,13 @@ from datetime import datetime
 from . import display, storage
 from .aws import Aws, aws_errors
 from .errors import CloudError
-from .records import File, Record
+from .records import FINAL, File, Record
 from .sweeps import Asked, Sweep
 
 MOST_LOOKED_UP = 100
 """Of how many children the latest lines are looked up, each by a call."""
 
 ORDER = ("queued", "starting", "running", "complete", "failed", "terminated")
-FINAL = ("complete", "failed", "terminated")
 
 
 @dataclass(frozen=True)

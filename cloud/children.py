@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import batch
 from .aws import Aws, aws_errors, pages
-from .child import FINAL, ORDER, Child, kept
+from .child import ORDER, Child, kept
 from .errors import CloudError
+from .records import FINAL
 from .sweeps import Run, Sweep
 
 if TYPE_CHECKING:
@@ -43,11 +44,9 @@ def look(aws: Aws, sweep: Sweep) -> list[Child]:
     """Every child of a sweep as it is now: a call for each hundred, and one for what each thousand has cost."""
     _ = aws.batch, aws.s3, aws.bucket  # clients are made before the threads that use them
     jobs = jobs_of(sweep)
-    wanted = sorted(set(jobs.values()))
     with ThreadPoolExecutor(8) as threads:
         counting = threads.submit(_costs, aws, sweep)
-        parts = [wanted[start : start + MOST_DESCRIBED] for start in range(0, len(wanted), MOST_DESCRIBED)]
-        described = {one["jobId"]: one for part in threads.map(lambda part: describe(aws, part), parts) for one in part}
+        described = {one["jobId"]: one for one in describe(aws, sorted(set(jobs.values())))}
         costs = counting.result()
         now = datetime.now(UTC)
         forgotten = [index for index, job in jobs.items() if job not in described and _is_old(sweep, now)]
@@ -62,7 +61,7 @@ def look_at(aws: Aws, sweep: Sweep, index: int) -> Child:
     if index >= len(sweep.children):
         raise CloudError(f"{sweep.id} has no child {index}", fix=f"its children are 0 to {len(sweep.children) - 1}")
     job = jobs_of(sweep)[index]
-    described = describe(aws, [job]) if job else []
+    described = describe(aws, [job])
     now = datetime.now(UTC)
     if not described and _is_old(sweep, now):
         return kept(aws, sweep, index)
@@ -86,11 +85,18 @@ def jobs_of(sweep: Sweep) -> dict[int, str]:
 
 
 def describe(aws: Aws, ids: list[str]) -> list[JobDetailTypeDef]:
-    """What Batch says of some jobs; of one that it does not know (yet, or for a week now), nothing."""
-    if ids == [""]:
-        return []
-    with aws_errors("look at the jobs of AWS Batch"):
-        return aws.batch.describe_jobs(jobs=ids)["jobs"]
+    """What Batch says of some jobs, a hundred with each call; of one that it does not know (yet, or any more), nothing.
+
+    ids: "" is one that is not submitted.
+    """
+    _ = aws.batch  # made before the threads that use it
+    wanted = [id for id in ids if id]
+
+    def part(start: int) -> list[JobDetailTypeDef]:
+        return aws.batch.describe_jobs(jobs=wanted[start : start + MOST_DESCRIBED])["jobs"]
+
+    with aws_errors("look at the jobs of AWS Batch"), ThreadPoolExecutor(8) as threads:
+        return [one for found in threads.map(part, range(0, len(wanted), MOST_DESCRIBED)) for one in found]
 
 
 def _costs(aws: Aws, sweep: Sweep, only: str = "") -> dict[int, float]:
@@ -166,9 +172,7 @@ def _in_words(counts: Counter[str]) -> str:
 def summaries(aws: Aws, sweeps: Sequence[Sweep]) -> dict[str, str]:
     """How many children of the last run of each sweep are in which state, in words, by the sweep's id."""
     jobs = {sweep.runs[-1].job: sweep.id for sweep in sweeps if sweep.runs[-1].job}
-    wanted = list(jobs)
-    parts = [wanted[start : start + MOST_DESCRIBED] for start in range(0, len(wanted), MOST_DESCRIBED)]
-    found: list[Any] = [one for part in parts for one in describe(aws, part)]
+    found: list[Any] = describe(aws, list(jobs))
     told = {}
     for one in found:
         counts: Counter[str] = Counter()

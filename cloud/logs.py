@@ -7,10 +7,10 @@ import time
 
 from . import children, jobs, session, storage
 from .aws import Aws
-from .child import FINAL
 from .display import say
 from .errors import CloudError
 from .jobs import Job
+from .records import FINAL
 from .sweeps import Sweep
 from .watch import POLL_SECONDS
 

@@ -126,12 +126,31 @@ def _make_template(aws: Aws, pool: Pool) -> None:
 
 
 def _environment(aws: Aws, pool: Pool, market: str) -> Found:
-    name = f"{pool.name(aws.settings)}-{market}"
-    found = look_at_environment(aws, name)
+    wanted = batch.compute_environment(aws.settings, pool, market)
+    name = wanted["computeEnvironmentName"]
+    create = partial(aws.batch.create_compute_environment, **wanted)
+    return _piece("environment", name, partial(look_at_environment, aws, name), create)
+
+
+def _queue(aws: Aws, pool: Pool, markets: Sequence[str]) -> Found:
+    wanted = batch.job_queue(aws.settings, pool, markets)
+    name = wanted["jobQueueName"]
+    return _piece("queue", name, partial(look_at_queue, aws, name), partial(aws.batch.create_job_queue, **wanted))
+
+
+def _piece(what: str, name: str, look: Callable[[], Any], create: Callable[[], object]) -> Found:
+    """What there is of an environment or a queue. Raises CloudError for one that starts no machine."""
+    found = look()
     if found is None:
-        return Found(False, [partial(_make_environment, aws, pool, market)])
-    _check("environment", name, found)
+        return Found(False, [partial(_make, what, name, look, create)])
+    _check(what, name, found)
     return Found(True)
+
+
+def _make(what: str, name: str, look: Callable[[], Any], create: Callable[[], object]) -> None:
+    with aws_errors(f"make the {what} {name}"):
+        create()
+    _await_valid(what, name, look)
 
 
 def look_at_environment(aws: Aws, name: str) -> ComputeEnvironmentDetailTypeDef | None:
@@ -141,36 +160,11 @@ def look_at_environment(aws: Aws, name: str) -> ComputeEnvironmentDetailTypeDef 
     return found[0] if found else None
 
 
-def _make_environment(aws: Aws, pool: Pool, market: str) -> None:
-    wanted = batch.compute_environment(aws.settings, pool, market)
-    with aws_errors("make a compute environment"):
-        aws.batch.create_compute_environment(**wanted)
-    name = wanted["computeEnvironmentName"]
-    _await_valid("environment", name, lambda: look_at_environment(aws, name))
-
-
-def _queue(aws: Aws, pool: Pool, markets: Sequence[str]) -> Found:
-    name = batch.queue_name(aws.settings, pool, markets)
-    found = look_at_queue(aws, name)
-    if found is None:
-        return Found(False, [partial(_make_queue, aws, pool, markets)])
-    _check("queue", name, found)
-    return Found(True)
-
-
 def look_at_queue(aws: Aws, name: str) -> JobQueueDetailTypeDef | None:
     """A queue as Batch describes it; None when there is none."""
     with aws_errors(f"look at the queue {name}"):
         found = aws.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     return found[0] if found else None
-
-
-def _make_queue(aws: Aws, pool: Pool, markets: Sequence[str]) -> None:
-    wanted = batch.job_queue(aws.settings, pool, markets)
-    with aws_errors("make a job queue"):
-        aws.batch.create_job_queue(**wanted)
-    name = wanted["jobQueueName"]
-    _await_valid("queue", name, lambda: look_at_queue(aws, name))
 
 
 def _check(what: str, name: str, found: Any) -> None:

@@ -90,7 +90,10 @@ def start(
                     cloud.display.say(line)
                 return ""
             agree(aws, plan, yes=yes)
-            cloud.registry.ensure_image(aws, snapshot, plan.image, plan.platform, cloud.display.say)
+            if plan.pushed:
+                cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
+            else:
+                cloud.registry.ensure_image(aws, snapshot, plan.image, plan.platform, cloud.display.say)
         for piece in cloud.pool.ensure(aws, plan.pool):
             cloud.display.say(f"{piece.outcome} {piece.kind} {piece.name}")
         claimed = cloud.sweep.claim(aws, plan)
@@ -228,7 +231,7 @@ def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None 
             if now != before:
                 before = now
                 cloud.display.say(f"{sweep.id}  {now}")
-            if all(child.state in cloud.child.FINAL for child in children):
+            if all(child.state in cloud.records.FINAL for child in children):
                 return children
             time.sleep(poll or max(cloud.watch.POLL_SECONDS, len(children) / 50))
 

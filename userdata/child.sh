@@ -4,7 +4,7 @@
 # attempt goes on from what the one before has left in S3. Exit code 0: complete; RETRY: not its fault, to be tried again;
 # any other: failed.
 
-RETRY=75 # EX_TEMPFAIL of sysexits.h; cloud/batch.py knows it, too
+RETRY=75 # EX_TEMPFAIL of sysexits.h; cloud/runner.py knows it, too
 START_SECONDS=0 PRICED=$EPOCHSECONDS # the machine was there before
 TRAINER=        # process group
 TYPE='' ZONE='' # of the machine
