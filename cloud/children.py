@@ -36,6 +36,9 @@ STATES = {
 }
 """Our word for each of Batch's: https://docs.aws.amazon.com/batch/latest/userguide/job_states.html"""
 
+OVER = ("SUCCEEDED", "FAILED")
+"""Batch's words for a job that has ended."""
+
 TERMINATED = "ended by `terminate`"
 """The reason that `terminate` gives to Batch, by which a child that was ended is told from one that failed."""
 
@@ -185,4 +188,4 @@ def summaries(aws: Aws, sweeps: Sequence[Sweep]) -> dict[str, str]:
 def over(aws: Aws, run: Run) -> bool:
     """Whether a run that was submitted has ended, all its children with it."""
     found = describe(aws, [run.job])
-    return not found or found[0]["status"] in ("SUCCEEDED", "FAILED")
+    return not found or found[0]["status"] in OVER

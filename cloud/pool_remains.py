@@ -25,10 +25,28 @@ def look(aws: Aws) -> Iterator[Remains]:
     """All that sweeps have made, in the order in which it has to go. Batch's own role is the account's, and stays."""
     for queue in pool.queues(aws):
         name = queue["jobQueueName"]
-        yield "queue", name, [partial(_disable_queue, aws, name), partial(_delete_queue, aws, name)]
+        yield (
+            "queue",
+            name,
+            _steps(
+                f"the queue {name}",
+                partial(pool.look_at_queue, aws, name),
+                disable=partial(aws.batch.update_job_queue, jobQueue=name, state="DISABLED"),
+                delete=partial(aws.batch.delete_job_queue, jobQueue=name),
+            ),
+        )
     for environment in pool.environments(aws):
         name = environment["computeEnvironmentName"]
-        yield "environment", name, [partial(_disable_environment, aws, name), partial(_delete_environment, aws, name)]
+        yield (
+            "environment",
+            name,
+            _steps(
+                f"the environment {name}",
+                partial(pool.look_at_environment, aws, name),
+                disable=partial(aws.batch.update_compute_environment, computeEnvironment=name, state="DISABLED"),
+                delete=partial(aws.batch.delete_compute_environment, computeEnvironment=name),
+            ),
+        )
     for template in _templates(aws):
         yield "launch template", template, [partial(_delete_template, aws, template)]
     if definitions := _definitions(aws):
@@ -59,29 +77,20 @@ def check_no_sweep_lives(aws: Aws) -> None:
         raise CloudError(f"not while a sweep lives: {', '.join(sweeps)}", fix=f"{end}, then the same again")
 
 
-def _disable_queue(aws: Aws, name: str) -> None:
-    with aws_errors(f"disable the queue {name}"):
-        aws.batch.update_job_queue(jobQueue=name, state="DISABLED")
-    pool.await_(lambda: pool.look_at_queue(aws, name), _settled)
+def _steps(
+    what: str, look: Callable[[], Any], *, disable: Callable[[], object], delete: Callable[[], object]
+) -> Sequence[Callable[[], object]]:
+    """What removes a queue or an environment, whose last machines end with it."""
+    return [
+        partial(_until, f"disable {what}", disable, look, _settled),
+        partial(_until, f"delete {what}", delete, look, _gone),
+    ]
 
 
-def _delete_queue(aws: Aws, name: str) -> None:
-    with aws_errors(f"delete the queue {name}"):
-        aws.batch.delete_job_queue(jobQueue=name)
-    pool.await_(lambda: pool.look_at_queue(aws, name), _gone)
-
-
-def _disable_environment(aws: Aws, name: str) -> None:
-    with aws_errors(f"disable the environment {name}"):
-        aws.batch.update_compute_environment(computeEnvironment=name, state="DISABLED")
-    pool.await_(lambda: pool.look_at_environment(aws, name), _settled)
-
-
-def _delete_environment(aws: Aws, name: str) -> None:
-    """Its last machines end with it."""
-    with aws_errors(f"delete the environment {name}"):
-        aws.batch.delete_compute_environment(computeEnvironment=name)
-    pool.await_(lambda: pool.look_at_environment(aws, name), _gone)
+def _until(doing: str, call: Callable[[], object], look: Callable[[], Any], good: Callable[[Any], bool]) -> None:
+    with aws_errors(doing):
+        call()
+    pool.await_(look, good)
 
 
 def _settled(found: Any) -> bool:

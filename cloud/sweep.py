@@ -236,7 +236,7 @@ def terminate(aws: Aws, sweep: Sweep, index: int | None) -> bool:
     else:
         children.look_at(aws, sweep, index)
         jobs = [children.jobs_of(sweep)[index]]
-    living = [one["jobId"] for one in children.describe(aws, jobs) if one["status"] not in ("SUCCEEDED", "FAILED")]
+    living = [one["jobId"] for one in children.describe(aws, jobs) if one["status"] not in children.OVER]
     with aws_errors(f"terminate {sweep.id}"):
         for job in living:
             aws.batch.terminate_job(jobId=job, reason=children.TERMINATED)
