@@ -142,7 +142,7 @@ def test_termination_leaves_nothing(real_cloud: Cloud, engine: Any, runtime_imag
     assert engine.containers.get(f"{instance.id}-solver").status == "running"
     real_cloud.machines.terminate(instance.id)
     real_cloud.machines.terminate(instance.id)
-    names = [container.name for container in engine.containers.list(all=True)]
+    names = [container.name for container in engine.containers.list(all=True, ignore_removed=True)]
     names += [volume.name for volume in engine.volumes.list()]
     assert [name for name in names if instance.id in name] == []
     assert real_cloud.halted.empty()
