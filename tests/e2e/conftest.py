@@ -9,11 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.session
 import pytest
+
+import cloud.child
+import cloud.children
+import cloud.display
+import cloud.job_view
+import cloud.sweep_view
+import cloud.sweeps
+import cloud.watch
+from cloud.aws import Aws
+from cloud.config import Settings
 
 REPOSITORY = Path(__file__).parent.parent.parent
 EXAMPLE = REPOSITORY / "examples" / "trainer"
@@ -87,10 +102,36 @@ class User:
         found: dict[str, Any] = json.loads(self.run("status", job, "--json").stdout)
         return found
 
+    @cached_property
+    def aws(self) -> Aws:
+        """The account, with clients that are kept: each first one costs as much as thirty calls."""
+        session = botocore.session.Session(profile="local")
+        session.set_config_variable("config_file", str(self.home / ".aws" / "config"))
+        aws = Aws(Settings.from_context({}, profile="local"))
+        aws.session = boto3.Session(botocore_session=session, region_name=aws.settings.region)
+        aws.account = aws.sts.get_caller_identity()["Account"]  # known for this user only, not for this machine
+        return aws
+
+    def look(self, job: str) -> dict[str, Any]:
+        """What `inv status JOB --json` says, for those who ask all the time.
+
+        A process for each look takes a second of a processor, which what is looked at could use.
+        """
+        with redirect_stdout(StringIO()) as printed:
+            if cloud.sweeps.means(job):
+                sweep, index = cloud.sweeps.parse(job)
+                assert index is not None
+                child = cloud.children.look_at(self.aws, cloud.sweeps.find(self.aws, sweep), index)
+                cloud.display.print_json(cloud.sweep_view.child_json(*cloud.child.with_latest(self.aws, [child])))
+            else:
+                cloud.display.print_json(cloud.job_view.job_json(*cloud.watch.look(self.aws, job, say=lambda _: None)))
+        found: dict[str, Any] = json.loads(printed.getvalue())
+        return found
+
     def until(self, job: str, holds: Callable[[dict[str, Any]], bool], *, timeout: float = 240) -> dict[str, Any]:
         """Look at a job until something holds of it; the test fails when it does not in time."""
         deadline = time.monotonic() + timeout
-        while not holds(found := self.status(job)):
+        while not holds(found := self.look(job)):
             assert time.monotonic() < deadline, f"still {found}"
             time.sleep(0.3)
         return found

@@ -14,8 +14,8 @@ import pytest
 
 from .conftest import User, gone
 from .test_reclaims import Watched
-from .test_rewritten import etag, place, press_enter, s3, stored, workspace
-from .test_story import ec2, tree
+from .test_rewritten import etag, place, press_enter, stored, workspace
+from .test_story import tree
 
 FILES, BYTES = 24, 4_000_000
 """Of the bundle, and of each file. Their upload takes longer than a `terminate`."""
@@ -123,7 +123,7 @@ def test_a_job_terminated_while_it_uploads_has_a_whole_model_or_none(
 ) -> None:
     comes, outcomes = MOMENTS[moment]
     job = jobs[moment]
-    seen = Seen(Watched(ec2(user), job), s3(user), user.status(job))
+    seen = Seen(Watched(user.aws.ec2, job), user.aws.s3, user.status(job))
     until(seen, Seen.synced)
     press_enter(user, user.status(job)["address"])
     until(seen, comes)
@@ -139,7 +139,7 @@ def test_a_job_terminated_while_it_uploads_has_a_whole_model_or_none(
 
 
 def spot_request(user: User, request: str) -> str:
-    (found,) = ec2(user).describe_spot_instance_requests(SpotInstanceRequestIds=[request])["SpotInstanceRequests"]
+    (found,) = user.aws.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[request])["SpotInstanceRequests"]
     return str(found["State"])
 
 

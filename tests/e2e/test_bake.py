@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import boto3
-import botocore.session
-
 from .conftest import EXAMPLE, User, gone
 
 BAKE = ("bake", "--instance", "c7i.4xlarge", "--source", str(EXAMPLE))
@@ -14,22 +9,14 @@ PULLED = "Login Succeeded"
 """What Docker says before it pulls from ECR."""
 
 
-def client(user: User, service: str) -> Any:
-    """A client as the user's profile makes it."""
-    session = botocore.session.Session(profile="local")
-    session.set_config_variable("config_file", str(user.home / ".aws" / "config"))
-    return boto3.Session(botocore_session=session).client(service)  # type: ignore[call-overload]
-
-
 def boot_log(user: User, job: str) -> str:
     """What the boot of an ended job did."""
-    s3 = client(user, "s3")
-    bucket = next(one["Name"] for one in s3.list_buckets()["Buckets"])
-    return str(s3.get_object(Bucket=bucket, Key=f"jobs/{job}/logs/boot.log")["Body"].read().decode())
+    found = user.aws.s3.get_object(Bucket=user.aws.bucket, Key=f"jobs/{job}/logs/boot.log")
+    return found["Body"].read().decode()
 
 
 def test_jobs_start_from_the_image_that_was_baked(user: User) -> None:
-    ec2 = client(user, "ec2")
+    ec2 = user.aws.ec2
     ami = user.run(*BAKE).stdout.strip()
     assert [one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]] == [ami]
     groups = ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": ["solver:builder"]}])["Reservations"]

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from .conftest import EXAMPLE, User
-from .test_story import client
+from .test_bake import boot_log
 
 WITHOUT_DRIVER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
 
@@ -25,8 +25,7 @@ def test_a_gpu_machine_has_a_driver_and_trains(user: User) -> None:
     user.run("wait", job)
     found = user.status(job)
     assert (found["status"], found["type"]) == ("complete", "p3.2xlarge")
-    bucket, key = found["s3_path"].removeprefix("s3://").split("/", 1)
-    log = client(user, "s3").get_object(Bucket=bucket, Key=f"{key}logs/boot.log")["Body"].read().decode()
+    log = boot_log(user, job)
     assert "asking the GPU's driver\nNVIDIA V100\n" in log
 
 

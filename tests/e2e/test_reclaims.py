@@ -18,7 +18,7 @@ import pytest
 
 from .conftest import User, gone
 from .test_spot import config, downloaded
-from .test_story import ec2, trained_by_hand
+from .test_story import trained_by_hand
 
 SEED = 20261124
 NOTICE_SECONDS = 12
@@ -113,7 +113,7 @@ def test_every_reclaim_is_survived(
     chance, measured, by_hand = random.Random(SEED), Measured(), None
     while count < wanted:
         job, _ = user.launch(config(user), "~/models/reclaimed")
-        watched = Watched(ec2(user), job)
+        watched = Watched(user.aws.ec2, job)
         watched.until_training()
         while count < wanted:
             time.sleep(chance.uniform(0, 3))  # a random moment of the training is the point

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cloud.aws import instances
+
 from .conftest import EXAMPLE, User
-from .test_story import ec2
 
 
 def launch(config: Path, *options: str, instance: str = "c7i.4xlarge", source: Path = EXAMPLE) -> tuple[str, ...]:
@@ -25,8 +26,7 @@ def config(user: User) -> Path:
 def _nothing_is_started(user: User) -> Iterator[None]:
     def living() -> set[str]:
         states = {"Name": "instance-state-name", "Values": ["pending", "running"]}
-        groups = ec2(user).describe_instances(Filters=[states])["Reservations"]
-        return {instance["InstanceId"] for group in groups for instance in group["Instances"]}
+        return {instance["InstanceId"] for instance in instances(user.aws, [states])}
 
     before = living()
     yield
@@ -48,7 +48,7 @@ def test_an_unknown_job(user: User) -> None:
 
 
 def test_an_instance_that_is_no_job(user: User) -> None:
-    client = ec2(user)
+    client = user.aws.ec2
     image = client.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     (instance,) = client.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="c7i.large")["Instances"]
     try:
@@ -87,7 +87,7 @@ def test_credentials_that_are_not_known(user: User) -> None:
         **{name: value for name, value in user.environment.items() if name != "AWS_PROFILE"},
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_ENDPOINT_URL": ec2(user).meta.endpoint_url,
+        "AWS_ENDPOINT_URL": user.aws.ec2.meta.endpoint_url,
     }
     stranger = User(user.home, environment)
     assert "the access key is not known to AWS" in stranger.run("status", code=1).stderr

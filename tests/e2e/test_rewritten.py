@@ -76,17 +76,6 @@ def workspace(directory: Path, main: str) -> Path:
     return directory
 
 
-def s3(user: User) -> Any:
-    """A client of the local cloud's S3."""
-    import boto3
-    import botocore.session
-
-    session = botocore.session.Session()
-    session.set_config_variable("profile", "local")
-    session.set_config_variable("config_file", str(user.home / ".aws" / "config"))
-    return boto3.Session(botocore_session=session).client("s3")
-
-
 def place(job: dict[str, Any], path: str) -> dict[str, str]:
     """Where S3 has a file of a job."""
     bucket, _, prefix = job["s3_path"].removeprefix("s3://").partition("/")
@@ -134,7 +123,7 @@ def test_what_is_in_s3_is_a_whole_version(user: User, tmp_path: Path, pytestconf
     job, _ = user.launch(user.config("rewritten.yaml", bytes=size), "~/models/rewritten", source=source)
     found = user.until(job, lambda found: found["phase"] == "training", timeout=180)
 
-    client, tags, seen = s3(user), dict[str, str](), defaultdict[str, set[int]](set)
+    client, tags, seen = user.aws.s3, dict[str, str](), defaultdict[str, set[int]](set)
     deadline = time.monotonic() + 180
     while len(seen["renamed.bin"]) < 2 or not seen["inplace.bin"]:
         assert time.monotonic() < deadline, seen

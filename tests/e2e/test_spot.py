@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from cloud.aws import instances
+
 from .conftest import User, gone, training
-from .test_story import ec2, trained_by_hand, tree
+from .test_story import trained_by_hand, tree
 
 ITERATIONS = 2_500_000
 """Some ten seconds of training."""
@@ -95,15 +97,14 @@ def living(user: User, request: str) -> list[str]:
         {"Name": "spot-instance-request-id", "Values": [request]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     ]
-    groups = ec2(user).describe_instances(Filters=asked)["Reservations"]
-    return [instance["InstanceId"] for group in groups for instance in group["Instances"]]
+    return [instance["InstanceId"] for instance in instances(user.aws, asked)]
 
 
 def test_an_instance_that_takes_the_place_of_one_terminated_by_hand_ends_itself(user: User) -> None:
     """EC2 fulfils a persistent request again when its instance is terminated without cancelling it."""
     job, _ = user.launch(config(user), "~/models/by-hand")
     request = user.until(job, training)["spot_request"]
-    client = ec2(user)
+    client = user.aws.ec2
     client.terminate_instances(InstanceIds=[job])
 
     def state() -> str:

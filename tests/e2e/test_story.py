@@ -81,27 +81,10 @@ def test_nothing_can_be_attached_to_any_more(user: User, finished: dict[str, Any
 
 
 def test_its_spot_request_is_closed(user: User, finished: dict[str, Any]) -> None:
-    (request,) = ec2(user).describe_spot_instance_requests(
+    (request,) = user.aws.ec2.describe_spot_instance_requests(
         Filters=[{"Name": "instance-id", "Values": [finished["id"]]}]
     )["SpotInstanceRequests"]
     assert request["State"] in ("cancelled", "closed")
-
-
-def client(user: User, service: str) -> Any:
-    """A client of one service, with the profile of the local cloud."""
-    import boto3
-
-    values = dict(
-        line.split(" = ", maxsplit=1)
-        for line in (user.home / ".aws" / "config").read_text().splitlines()
-        if " = " in line
-    )
-    session = boto3.Session(values["aws_access_key_id"], values["aws_secret_access_key"], region_name="us-east-1")
-    return session.client(service, endpoint_url=values["endpoint_url"])  # type: ignore[call-overload]
-
-
-def ec2(user: User) -> Any:
-    return client(user, "ec2")
 
 
 def test_a_second_launch_builds_nothing_and_one_byte_builds_again(
@@ -197,5 +180,5 @@ def forget(user: User) -> None:
     """What EC2 does about an hour after an instance has ended."""
     import urllib.request
 
-    endpoint = ec2(user).meta.endpoint_url
+    endpoint = user.aws.ec2.meta.endpoint_url
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_local/forget", method="POST"), timeout=10)

@@ -12,7 +12,7 @@ import pytest
 
 from ..localcloud.conftest import eventually
 from .conftest import EXAMPLE, User
-from .test_story import client, ec2, trained_by_hand, tree
+from .test_story import trained_by_hand, tree
 
 ITERATIONS = 500_000
 """Some seconds of training on a machine that trains four at once."""
@@ -93,8 +93,7 @@ def test_reclaims_and_a_failure(
     rows = list(csv.DictReader(io.StringIO(user.run("results", id, "--csv").stdout)))
     assert [row["child"] for row in rows] == [str(index) for index in range(number) if index != broken]
     assert all(float(row["exploitability"]) < 0.01 for row in rows)
-    seen = ec2(user)
-    eventually(lambda: not machines(seen), 30)
+    eventually(lambda: not machines(user.aws.ec2), 30)
 
 
 def renamed(config: Path, directory: Path) -> Path:
@@ -121,6 +120,5 @@ def test_a_sweep_that_is_terminated_keeps_what_it_has(sweeper: User) -> None:
 
 def client_files(user: User, prefix: str) -> list[str]:
     """What is in the bucket below a prefix."""
-    s3 = client(user, "s3")
-    bucket = s3.list_buckets()["Buckets"][0]["Name"]
-    return [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+    listed = user.aws.s3.list_objects_v2(Bucket=user.aws.bucket, Prefix=prefix)
+    return [one["Key"] for one in listed.get("Contents", [])]

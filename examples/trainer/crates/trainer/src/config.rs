@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::TrainerError;
 use crate::flat_yaml::{self, Entry};
@@ -15,7 +16,7 @@ const REQUIRED_KEYS: [&str; 6] = [
     "report_every",
     "checkpoint_every",
 ];
-const OPTIONAL_KEYS: [&str; 1] = ["target_exploitability"];
+const OPTIONAL_KEYS: [&str; 2] = ["target_exploitability", "rest_milliseconds"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
@@ -48,6 +49,8 @@ pub struct Config {
     pub checkpoint_every: u64,
     /// In chips per hand; training stops at the first report that is this low.
     pub target_exploitability: Option<f64>,
+    /// How long to do nothing after each report.
+    pub rest: Duration,
     /// The file as it was given.
     pub text: String,
 }
@@ -85,6 +88,10 @@ impl Config {
             report_every: count(required(&entries, "report_every")?)?,
             checkpoint_every: count(required(&entries, "checkpoint_every")?)?,
             target_exploitability: find(&entries, "target_exploitability").map(positive).transpose()?,
+            rest: find(&entries, "rest_milliseconds")
+                .map(count)
+                .transpose()?
+                .map_or(Duration::ZERO, Duration::from_millis),
             text: text.to_owned(),
         })
     }
@@ -148,7 +155,7 @@ mod tests {
 
     #[test]
     fn reads_every_key() {
-        let text = format!("{GOOD}target_exploitability: 0.01\n");
+        let text = format!("{GOOD}target_exploitability: 0.01\nrest_milliseconds: 20\n");
         let expected = Config {
             algorithm: Algorithm::Dcfr,
             iterations: 10,
@@ -156,6 +163,7 @@ mod tests {
             report_every: 2,
             checkpoint_every: 5,
             target_exploitability: Some(0.01),
+            rest: Duration::from_millis(20),
             text: text.clone(),
         };
         assert_eq!(Config::parse(&text), Ok(expected));

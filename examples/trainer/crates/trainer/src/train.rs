@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use crate::best_response::evaluate;
 use crate::bundle::{self, Report};
@@ -107,6 +108,9 @@ impl Run<'_> {
             }
             if self.state.iteration % self.config.checkpoint_every == 0 {
                 self.save()?;
+            }
+            if self.is_due(self.config.report_every) {
+                thread::sleep(self.config.rest);
             }
         }
         Ok(None)

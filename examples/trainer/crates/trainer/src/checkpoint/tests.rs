@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::config::Algorithm;
 use crate::leduc::Leduc;
@@ -11,6 +13,7 @@ fn config(text: &str) -> Config {
         report_every: 1,
         checkpoint_every: 1,
         target_exploitability: None,
+        rest: Duration::ZERO,
         text: text.to_owned(),
     }
 }
