@@ -113,9 +113,9 @@ enter() {
 
 start_trainer() {
     rm -f "$WORK/exit-code"
+    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
     apart run_trainer
     TRAINER=$GROUP
-    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
     mark training
 }
 

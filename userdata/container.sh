@@ -71,15 +71,19 @@ fetch_output() {
 # In a tmux session of the login user, so that `tmux attach` is all it takes to see it. It belongs to Docker, not to the
 # session: it goes on when somebody kills that.
 start_trainer() {
-    local before until terminal=(limited 30 sudo -H -u "$JOB_LOGIN_USER" -- tmux)
+    local before until first='' terminal=(limited 30 sudo -H -u "$JOB_LOGIN_USER" -- tmux)
     step "looking at the container" keep before inspect '{{.State.StartedAt}}'
     before=$(<"$WORK/before")
     [[ -e $BALLAST ]] || { head -c "$BALLAST_BYTES" /dev/zero >"$BALLAST" || rm -f "$BALLAST"; } 2>/dev/null
     "${terminal[@]}" kill-session -t =solver 2>/dev/null # of a trainer before an interruption that did not come
-    step "starting the tmux session" "${terminal[@]}" new-session -d -s solver -x 200 -y 50 \
+    # Remembered first: a trainer can fill the disk within a moment.
+    [[ -e $STATE/started ]] || { echo "$EPOCHSECONDS" | remember started && first=yes; }
+    attempt "starting the tmux session" "${terminal[@]}" new-session -d -s solver -x 200 -y 50 \
         "exec sudo docker start --attach --interactive solver" \; \
-        set-option -t solver window-size latest \; set-option -t solver status-right "$INSTANCE"
-    [[ -e $STATE/started ]] || echo "$EPOCHSECONDS" | remember started
+        set-option -t solver window-size latest \; set-option -t solver status-right "$INSTANCE" || {
+        [[ -z $first ]] || rm -f "$STATE/started"
+        fail "$FAILURE"
+    }
     mark training
     # Docker tells nobody that a container starts, so look while its session lives. When that is gone, either the
     # trainer has started, or starting it once more says why not.
