@@ -41,7 +41,10 @@ def killed_after(owner, method, name):
         return answer
     setattr(owner, method, call)
 
-killed_after(BaseClient, "_make_api_call", lambda operation, given: f"{operation} {given.get('Key', '').split('/')[0]}".strip())
+def named(operation, given):
+    return f"{operation} {given.get('Key', '').split('/')[0]}".strip()
+
+killed_after(BaseClient, "_make_api_call", named)
 killed_after(APIClient, "push", lambda *_, **__: "push begun")
 killed_after(subprocess.Popen, "__init__", lambda command, *_, **__: f"{command[0]} {command[1]} begun")
 killed_after(subprocess.Popen, "wait", lambda *_, **__: "command ended")
@@ -49,8 +52,15 @@ program.run()
 """
 """`inv`, which dies by SIGKILL as soon as a certain call of AWS, of the engine or of another program is over."""
 
-CHANGES = ("PutObject claims", "PutObject configs", "RunInstances", "PutObject jobs", "push begun", "docker build begun")
-"""How the steps begin that leave something behind; the quick set is killed after these."""
+CHANGES = (
+    "PutObject claims",
+    "PutObject configs",
+    "RunInstances",
+    "PutObject jobs",
+    "push begun",
+    "docker build begun",
+)
+"""How the steps end that leave something behind; the quick set is killed after these."""
 
 
 class Desk:

@@ -134,7 +134,7 @@ def test_throttling_stops_no_command(user: User, finished: dict[str, Any], begin
     done = finished["id"]
     begin("throttled", "--percent", "30")
     user.run("setup")
-    job, _ = user.launch(user.config("long.yaml", algorithm="mccfr", iterations=10**10), tmp_path / "long")
+    job, _ = user.launch(user.config("long.yaml", iterations=10**9, rest_milliseconds=100), tmp_path / "long")
     assert f"{job} terminated" in user.run("terminate", job).stdout
     assert job in user.run("status").stdout
     user.run("wait", done)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,29 @@ from cloud.aws import instances
 from .conftest import User, gone, training
 from .test_story import trained_by_hand, tree
 
-ITERATIONS = 2_500_000
-"""Some ten seconds of training."""
+Train = Callable[[str], dict[str, bytes]]
 
 
 def config(user: User) -> Path:
-    return user.config("spot.yaml", iterations=ITERATIONS, report_every=50_000, checkpoint_every=50_000)
+    """Some ten seconds of training, most of them at rest: whatever else runs, it lasts long enough to be disturbed."""
+    return user.config("spot.yaml", iterations=20_000, report_every=200, checkpoint_every=200, rest_milliseconds=100)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(user: User, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the trainer leaves when nothing happens to it; the image is there after any launch."""
-    job, _ = user.launch(config(user), "~/models/undisturbed")
-    image = user.status(job)["image"]
-    user.run("terminate", job)
-    return trained_by_hand(image, config(user), tmp_path_factory.mktemp("by-hand") / "model")
+def undisturbed(user: User, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """What the trainer of an image leaves when nothing happens to it."""
+
+    @cache
+    def train(image: str) -> dict[str, bytes]:
+        return trained_by_hand(image, config(user), tmp_path_factory.mktemp("by-hand") / "model")
+
+    return train
+
+
+def saved(user: User, job: str) -> bool:
+    """Whether a checkpoint of a job has come to S3."""
+    listed = user.aws.s3.list_objects_v2(Bucket=user.aws.bucket, Prefix=f"jobs/{job}/output/checkpoint")
+    return bool(listed["KeyCount"])
 
 
 def downloaded(user: User, job: str, directory: Path) -> dict[str, bytes]:
@@ -39,9 +49,7 @@ def stopped(found: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("notice", ["10", pytest.param("0", marks=pytest.mark.long)])
-def test_an_interrupted_job_goes_on_as_itself(
-    user: User, undisturbed: dict[str, bytes], notice: str, tmp_path: Path
-) -> None:
+def test_an_interrupted_job_goes_on_as_itself(user: User, undisturbed: Train, notice: str, tmp_path: Path) -> None:
     job, _ = user.launch(config(user), "~/models/spot")
     user.until(job, training)
     user.run("local.capacity", "c7i.4xlarge", "none")
@@ -56,12 +64,12 @@ def test_an_interrupted_job_goes_on_as_itself(
     user.run("wait", job)
     found = user.until(job, gone)
     assert (found["id"], found["status"], found["exit_code"]) == (job, "complete", 0)
-    assert downloaded(user, job, tmp_path / "model") == undisturbed
+    assert downloaded(user, job, tmp_path / "model") == undisturbed(found["image"])
 
 
-def test_a_terminated_job_is_resumed_by_another(user: User, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_terminated_job_is_resumed_by_another(user: User, undisturbed: Train, tmp_path: Path) -> None:
     old, _ = user.launch(config(user), "~/models/resumed")
-    user.until(old, training)
+    user.until(old, lambda _: saved(user, old))
     assert f"{old} is at work (training)" in user.run("resume", old, code=1).stderr
     user.run("terminate", old)
     resumed = user.run("resume", old, "--instance", "c7i.8xlarge", "--on-demand")
@@ -75,7 +83,7 @@ def test_a_terminated_job_is_resumed_by_another(user: User, undisturbed: dict[st
     assert f"job        {new}" in followed.stdout
     assert f"{new} is complete" in user.run("resume", old, code=1).stderr
     assert "resum" in user.run("logs", old).stdout
-    assert downloaded(user, old, tmp_path / "model") == undisturbed
+    assert downloaded(user, old, tmp_path / "model") == undisturbed(found["image"])
 
 
 def test_two_resumes_at_once_make_one_job(user: User) -> None:

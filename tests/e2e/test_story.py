@@ -36,8 +36,9 @@ def finished(user: User) -> dict[str, Any]:
     config = user.config("fast.yaml", iterations=30000)
     job, said = user.launch(config, "~/models/run-001")
     assert "inv attach " + job in said
+    followed = user.run("logs", job, "--follow").stdout
     user.run("wait", job)
-    return {**user.until(job, gone), "config_path": config}
+    return {**user.until(job, gone), "config_path": config, "followed": followed}
 
 
 def test_the_model_is_what_the_trainer_makes_when_run_by_hand(
@@ -103,7 +104,7 @@ def test_a_second_launch_builds_nothing_and_one_byte_builds_again(
     assert user.status(job)["image"] != finished["image"]
     assert "building" in said
     assert "pushing" in said
-    user.run("wait", job)
+    user.run("terminate", job)
 
 
 def test_a_failing_trainer_fails_the_job_and_keeps_its_log(user: User) -> None:
@@ -119,7 +120,7 @@ def test_a_failing_trainer_fails_the_job_and_keeps_its_log(user: User) -> None:
 
 def test_a_running_job_can_be_seen_and_ended(user: User) -> None:
     job, _ = user.launch(
-        user.config("long.yaml", algorithm="mccfr", iterations=10**10, report_every=10**5), "~/models/long"
+        user.config("long.yaml", iterations=10**9, report_every=100, rest_milliseconds=100), "~/models/long"
     )
     found = user.until(job, training)
     assert found["state"] == "running"
@@ -158,11 +159,8 @@ def test_two_launches_of_one_file_name_do_not_meet(user: User, tmp_path: Path) -
         assert (tmp_path / f"model-{index}" / "config.yaml").read_bytes() == config.read_bytes()
 
 
-def test_follow_prints_until_the_end(user: User) -> None:
-    job, _ = user.launch(user.config("fast.yaml", iterations=20000), "~/models/follow")
-    log = user.run("logs", job, "--follow").stdout
-    assert "done: exploitability" in log
-    user.run("wait", job)
+def test_follow_printed_until_the_end(user: User, finished: dict[str, Any]) -> None:
+    assert finished["followed"] == user.run("logs", finished["id"]).stdout
 
 
 def test_a_job_is_found_after_ec2_has_forgotten_it(user: User, finished: dict[str, Any], tmp_path: Path) -> None:

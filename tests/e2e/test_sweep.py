@@ -14,8 +14,8 @@ from ..localcloud.conftest import eventually
 from .conftest import EXAMPLE, User
 from .test_story import trained_by_hand, tree
 
-ITERATIONS = 500_000
-"""Some seconds of training on a machine that trains four at once."""
+LASTING = {"report_every": 100, "checkpoint_every": 100, "rest_milliseconds": 100}
+"""A training of so many iterations lasts a second for each thousand, whatever else runs, and is mostly at rest."""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,7 @@ def machines(ec2_client: Any, name: str = "solver-cloud") -> list[str]:
 
 def configs(user: User, number: int, broken: int) -> list[Path]:
     """Configurations of one algorithm, one of which the trainer refuses."""
-    values = {"iterations": ITERATIONS, "report_every": 10_000, "checkpoint_every": 10_000}
-    made = [user.config(f"seed-{seed:02}.yaml", seed=seed, **values) for seed in range(number)]
+    made = [user.config(f"seed-{seed:02}.yaml", seed=seed, iterations=12_000, **LASTING) for seed in range(number)]
     made[broken].write_text(made[broken].read_text().replace("game: leduc", "game: chess"))
     return made
 
@@ -105,7 +104,7 @@ def renamed(config: Path, directory: Path) -> Path:
 
 
 def test_a_sweep_that_is_terminated_keeps_what_it_has(sweeper: User) -> None:
-    config = sweeper.config("long.yaml", iterations=900_000_000, report_every=10_000, checkpoint_every=10_000)
+    config = sweeper.config("long.yaml", iterations=10**9, **LASTING)
     id = sweep(sweeper, "--config", str(config), "--grid", "seed=1,2", "--instance", "c7i.2xlarge")
     sweeper.until(f"{id}/1", lambda child: child["state"] == "running" and bool(child["latest"]))
     assert sweep(sweeper, "--config", str(config), "--grid", "seed=1,2", "--instance", "c7i.2xlarge") == id

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::best_response::evaluate;
 use crate::bundle::{self, Report};
@@ -13,6 +14,9 @@ use crate::leduc::Leduc;
 use crate::posix;
 use crate::progress::{self, say, Progress};
 use crate::solver::{average_strategy, iterate, State};
+
+/// How long a rest goes on between looks at keyboard and signals.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(PartialEq, Debug)]
 pub enum Outcome {
@@ -110,10 +114,21 @@ impl Run<'_> {
                 self.save()?;
             }
             if self.is_due(self.config.report_every) {
-                thread::sleep(self.config.rest);
+                self.rest();
             }
         }
         Ok(None)
+    }
+
+    /// Somebody who presses Enter or stops the run does not wait for the end of the rest.
+    fn rest(&self) {
+        let end = Instant::now() + self.config.rest;
+        while Instant::now() < end && posix::stop_signal().is_none() {
+            if progress::enter_pressed() {
+                self.print(&self.evaluated());
+            }
+            thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        }
     }
 
     /// Only reports decide, so that the end does not depend on when someone looked or interrupted.

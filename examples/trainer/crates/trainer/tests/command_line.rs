@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use common::{files_in, finish, scratch, train, Running};
 
@@ -70,6 +71,17 @@ fn long_run_starts_and_stops_with_a_checkpoint() {
     assert_eq!(running.end().0.code(), Some(143));
     assert!(output.join("checkpoint.bin").is_file());
     assert!(!output.join("config.yaml").exists());
+}
+
+#[test]
+fn a_rest_ends_when_the_run_is_stopped() {
+    let scratch = scratch("rest", &format!("{CONFIG}rest_milliseconds: 600000\n"));
+    let begun = Instant::now();
+    let mut running = Running::start(&scratch, &scratch.join("output"));
+    running.read_reports(1);
+    running.signal("TERM");
+    assert_eq!(running.end().0.code(), Some(143));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
