@@ -50,9 +50,10 @@ fetch_everything() {
     limited "$SYNC_LIMIT" "${AWS_CLI[@]}" s3 cp --only-show-errors --recursive --exclude 'bundle/*' "$S3" "$SOLVER_HOME"
 }
 
-# The attempt before was cut off when all was done.
+# The attempt before was cut off when all was done, but perhaps before it had noted its cost.
 go_home() {
     log "it is complete already"
+    attempt "noting what it has cost" note_cost
     trap - EXIT
     exit 0
 }

@@ -65,6 +65,7 @@ def boot(endpoint: str) -> None:
     forward(CREDENTIALS_ADDRESS, "80", "credentials.sock")
     forward(host, port, "aws.sock")
     Path("/run/aws-endpoint").write_text(f"http://{endpoint}\n")
+    subprocess.Popen(["/usr/libexec/aws-server"])
     # Without its stage before the network, cloud-init would go on with what it remembers of the last boot.
     Path("/var/lib/cloud/instance").unlink(missing_ok=True)
     cloud_init("init")

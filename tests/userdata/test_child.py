@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -212,12 +213,14 @@ def test_an_attempt_that_was_cut_off_is_counted_and_its_synced_output_used(child
     assert [attempt["seconds"] >= 60 for attempt in child.record["attempts"]] == [True, False]
 
 
-def test_a_child_that_is_complete_already_does_nothing(child: Child) -> None:
+def test_a_child_that_is_complete_already_notes_its_cost_only(child: Child) -> None:
     child.boot()
+    shutil.rmtree(child.root / "s3" / BUCKET / "sweeps" / SWEEP / "costs")  # it was cut off before
     child.write("trainer", "exit 1\n")
     child.boot()
     assert child.process.returncode == 0
     assert "it is complete already" in child.log
+    assert len(child.costs) == 1
 
 
 def test_its_hours_are_those_of_all_attempts_together(child: Child) -> None:
