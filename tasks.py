@@ -441,8 +441,9 @@ def test(c: Context, all_: bool = False, only: str | None = None) -> None:
     if not only:
         for check in ("ruff check .", "ruff format --check .", "mypy ."):
             c.run(f"{sys.executable} -m {check}", echo=True, in_stream=False)
-    # In their order: the long ones, tests/e2e, come first, and none of them is left to one of the two at the end.
-    words = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    # In their order: the long ones, tests/e2e, come first, and none of them is left to one alone at the end. Three at a
+    # time on two processors, because half of the time is waiting for machines.
+    words = ["--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
     run_module(c, "pytest", *words, *(["--all"] if all_ else []), *(["-k", only] if only else []))
 
 

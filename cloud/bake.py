@@ -7,13 +7,14 @@ same bake again takes the builder up, or `gc` ends it: its shutdown timer has it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import claims, launch, machine_images, provision, records, userdata
-from .aws import Aws, aws_errors, error_code
+from .aws import Aws, aws_errors, error_code, instances
 from .claims import Claim
 from .errors import CloudError, interruptible
 from .machine import Machine, variant
@@ -33,6 +34,7 @@ BUILDERS = {"x86_64": "m6i.large", "arm64": "m6g.large"}
 SCRIPTS = ("steps.sh", "aws.sh", "instance.sh", "machine.sh", "container.sh", "bake.sh")
 POLL = 5
 """Seconds."""
+UNDER_WAY = ("pending", "running", "stopping", "shutting-down")
 
 
 @dataclass(frozen=True)
@@ -111,18 +113,16 @@ def script(aws: Aws, image: str, deadline: datetime) -> str:
 
 
 def _await_stop(aws: Aws, builder: str) -> None:
-    """Raises CloudError unless the builder has stopped by itself, the image on its disk."""
-    from botocore.exceptions import WaiterError
+    """Raises CloudError unless the builder has stopped by itself, the image on its disk.
 
-    attempts = {"Delay": POLL, "MaxAttempts": int(LASTS.total_seconds()) // POLL}
+    Of boto3's waiters, the one for `stopped` takes `pending` for a failure, and the one for `running` never ends if
+    nobody has seen it run.
+    """
+    tries = int(LASTS.total_seconds()) // POLL
     with aws_errors("wait for the builder"):
-        try:
-            if _look(aws, builder)["State"]["Name"] == "pending":  # which the other waiter takes for a failure
-                aws.ec2.get_waiter("instance_running").wait(InstanceIds=[builder], WaiterConfig=attempts)  # type: ignore[arg-type]
-            aws.ec2.get_waiter("instance_stopped").wait(InstanceIds=[builder], WaiterConfig=attempts)  # type: ignore[arg-type]
-        except WaiterError:
-            pass  # its tags tell
-        tags = tags_of(_look(aws, builder))
+        while (found := _look(aws, builder))["State"]["Name"] in UNDER_WAY and (tries := tries - 1):
+            time.sleep(POLL)
+    tags = tags_of(found)
     if tags.get("solver:phase") != "baked":
         raise CloudError(
             f"the builder {builder} has failed ({tags.get('solver:phase', 'booting')})",
@@ -131,7 +131,9 @@ def _await_stop(aws: Aws, builder: str) -> None:
 
 
 def _look(aws: Aws, builder: str) -> InstanceTypeDef:
-    return aws.ec2.describe_instances(InstanceIds=[builder])["Reservations"][0]["Instances"][0]
+    """The builder as EC2 shows it, which may take a moment after it was started."""
+    found = instances(aws, [{"Name": "instance-id", "Values": [builder]}])
+    return found[0] if found else {"State": {"Name": "pending"}}
 
 
 def _make_image(aws: Aws, machine: Machine, image: str, builder: str) -> str:
