@@ -137,6 +137,7 @@ def test_the_binary_is_that_of_the_source_after_edits_and_back_again(
         assert trainer_says(source) == f"one {edit} a,b"
 
 
+@pytest.mark.long
 def test_another_project_gets_its_own_binary(source: Path, tmp_path: Path, trainer_says: Callable[[Path], str]) -> None:
     other = workspace(tmp_path / "other", "two")
     assert [trainer_says(directory)[:3] for directory in (source, other, source)] == ["one", "two", "one"]

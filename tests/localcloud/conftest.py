@@ -38,6 +38,7 @@ class FakeCloud:
         self.state = State(root)
         self.registry_program = registry
         self.running: Running | None = None
+        self._clients: dict[tuple[str, ...], Any] = {}
 
     def start(self, *arguments: str) -> None:
         read, write = os.pipe()
@@ -76,8 +77,13 @@ class FakeCloud:
         return boto3.Session(**{**own, **credentials})
 
     def client(self, service: str, **credentials: Any) -> Any:
-        config = Config(retries={"total_max_attempts": 1})
-        return self.session(**credentials).client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+        """A client of one service, the same for the same credentials: to make one takes longer than most calls."""
+        key = (self.endpoint, service, *(f"{name}={value}" for name, value in sorted(credentials.items())))
+        if key not in self._clients:
+            config = Config(retries={"total_max_attempts": 1})
+            session = self.session(**credentials)
+            self._clients[key] = session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+        return self._clients[key]
 
     def post(self, name: str) -> None:
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/_local/{name}", method="POST")).read()

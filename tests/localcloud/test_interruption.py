@@ -201,6 +201,7 @@ def real(
     supervisor.down(state, lambda _: None)
 
 
+@pytest.mark.long  # in the quick set a job does: tests/e2e/test_spot.py
 def test_a_real_machine_reads_the_notice_loses_its_power_and_boots_again_from_its_disk(
     real: tuple[State, Running], ami: str
 ) -> None:

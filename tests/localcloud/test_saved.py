@@ -76,6 +76,7 @@ def test_a_deregistered_image_is_gone_and_its_snapshot_if_asked_for(
     assert refusal(run, ImageId=id)[0] == "InvalidAMIID.Unavailable"
 
 
+@pytest.mark.long  # in the quick set `bake` does: tests/e2e/test_bake.py
 def test_a_machine_boots_from_the_disk_of_another(real_cloud: Cloud, engine: Any) -> None:
     first = real_cloud.boot("#!/bin/bash\necho first >> /var/lib/boots\n")
     first.wait_for("/var/lib/boots")
