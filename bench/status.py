@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -14,8 +15,15 @@ from .figures import Figure, Goal, alternate, check, run
 from .peers import beside, own_version, venv, version
 from .user import User, on_local_cloud
 
-SIX, ONE = "six aws calls", "one aws call"
+SIX, ONE, BARE = "six aws calls", "one aws call", "boto3 alone, one call of EC2 and one of S3"
 SECONDS = 300
+LEAST = """
+import sys, boto3
+session = boto3.Session()
+session.client("ec2").describe_instances(InstanceIds=[sys.argv[1]])
+print(session.client("s3").get_object(Bucket=sys.argv[2], Key=sys.argv[3])["ContentLength"])
+"""
+"""What a process can do no less than if it asks EC2 and S3 through boto3."""
 
 
 def until_training(user: User, job: str) -> dict[str, str]:
@@ -42,10 +50,17 @@ def measure(runs: int = 10, scale: float = 1) -> list[Figure]:
             check("training" in done.stdout, f"`inv status {job}` says: {done.stdout}")
             return done.seconds
 
-        actions: dict[str, Callable[[], float]] = {"ours": ours}
+        place = found["s3_path"]
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        bare = [sys.executable, "-c", LEAST, job, bucket, f"{prefix}job.json"]
+
+        def least() -> float:
+            done = run(bare, cwd=user.home, environment=user.environment)
+            check(int(done.stdout) > 0, "job.json is empty")
+            return done.seconds
+
+        actions: dict[str, Callable[[], float]] = {"ours": ours, BARE: least}
         if bin:
-            place = found["s3_path"]
-            bucket, _, prefix = place.removeprefix("s3://").partition("/")
             commands = [
                 ["ec2", "describe-instances", "--instance-ids", job],
                 ["ec2", "describe-spot-instance-requests", "--filters", f"Name=instance-id,Values={job}"],
@@ -71,7 +86,7 @@ def measure(runs: int = 10, scale: float = 1) -> list[Figure]:
             "`inv status JOB`, whole process",
             "s",
             samples["ours"],
-            beside(samples, SIX, ONE),
+            beside(samples, SIX, ONE, BARE),
             Goal(0.06, SIX),
             "inv status JOB",
             {"awscli": version(bin, "awscli"), "boto3": own_version("boto3")},

@@ -6,10 +6,12 @@ They are the host engine's, in the network of the machine, and end with it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,11 @@ from .containers import CONFLICT, remove
 from .engine_rules import CPU_SHARES
 from .labels import INSTANCE, TASK, labels
 from .task_credentials import TaskCredentials
+
+KILLED = 137
+"""The exit code of what ended by SIGKILL."""
+OOM_SECONDS = 3
+"""How long after a container's end Docker may still say that it ran out of memory."""
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -191,15 +198,28 @@ class Tasks:
             for chunk in container.logs(stream=True, follow=True, timestamps=True):
                 printed.append(chunk)
             code = int(container.wait(timeout=None)["StatusCode"])
-            container.reload()
             # Who follows may miss the end; there is no more to come now.
             printed = deque([container.logs(tail=LOG_LINES, timestamps=True)])
             reason = ""
-            if container.attrs["State"]["OOMKilled"]:
+            if code == KILLED and not self._leaving and self._ran_out_of_memory(container):
                 reason = "OutOfMemoryError: Container killed due to memory usage"
             return TaskEnd(code, reason, self._leaving, lines(printed))
         except (docker.errors.APIError, requests.RequestException) as error:  # it was removed with its machine
             return TaskEnd(None, str(error), self._leaving, lines(printed))
+
+    def _ran_out_of_memory(self, container: Container) -> bool:
+        """Docker hears it from containerd beside the end, and may hear it later."""
+        container.reload()
+        state = container.attrs["State"]
+        if state["OOMKilled"]:
+            return True
+        began = int(datetime.fromisoformat(state["StartedAt"][:19] + "+00:00").timestamp())
+        told = self._site.engine.events(
+            since=began,
+            until=int(time.time()) + OOM_SECONDS,
+            filters={"container": container.id, "event": "oom"},
+        )
+        return any(True for _ in told)
 
     def _is_down(self) -> bool:
         """Whether the machine has gone, perhaps before anybody took note: nothing starts in its network then."""

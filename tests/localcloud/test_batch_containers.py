@@ -134,7 +134,7 @@ def test_exit_codes_and_retries_by_rule(account: BatchAccount, image: str) -> No
 
 def test_an_image_that_is_not_there_and_too_little_memory(account: BatchAccount, image: str) -> None:
     missing = account.submit(account.definition(f"{image}-missing", "true"))
-    hungry = account.submit(account.definition(image, "tail /dev/zero", memory=16))
+    hungry = account.submit(account.definition(image, "tail /dev/zero", memory=64))
     for job, reason in ((missing, "CannotPullContainerError: "), (hungry, "OutOfMemoryError: Container killed due to")):
         found = account.over(job)
         assert found["status"] == "FAILED"
