@@ -21,16 +21,15 @@ from .engine_rules import CPU_SHARES
 from .labels import INSTANCE, TASK, labels
 from .task_credentials import TaskCredentials
 
-KILLED = 137
-"""The exit code of what ended by SIGKILL."""
-OOM_SECONDS = 3
-"""How long after a container's end Docker may still say that it ran out of memory."""
-
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from .machine import Site
 
+KILLED = 137
+"""The exit code of what ended by SIGKILL."""
+OOM_SECONDS = 3
+"""How long after a container's end Docker may still say that it ran out of memory."""
 ECS_CONFIG = "/etc/ecs/ecs.config"
 CLI = """\
 #!/bin/sh

@@ -70,7 +70,8 @@ def boot(endpoint: str) -> None:
     Path("/var/lib/cloud/instance").unlink(missing_ok=True)
     cloud_init("init")
     Path("/run/sshd").mkdir(exist_ok=True)
-    subprocess.run(["/usr/sbin/sshd"], check=True)  # returns once it listens
+    subprocess.run(["/usr/sbin/sshd"], check=True)
+    await_sshd()
     notify("READY=1")
     cloud_init("modules", "--mode=config")
     cloud_init("modules", "--mode=final")
@@ -81,6 +82,15 @@ def forward(address: str, port: str, name: str) -> None:
     """Forward connections to a port of this instance to one of the mounted sockets."""
     listen = f"TCP-LISTEN:{port},bind={address},fork,reuseaddr,backlog=128"
     subprocess.Popen(["socat", "-b", "65536", listen, f"UNIX-CONNECT:{SOCKETS / name}"])
+
+
+def await_sshd() -> None:
+    """Wait until sshd listens: it goes into the background before."""
+    while True:
+        with socket.socket() as door:
+            if door.connect_ex(("127.0.0.1", 22)) == 0:
+                return
+        time.sleep(0.01)
 
 
 def notify(message: str) -> None:
