@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """Runs the AWS CLI for those who call `aws`, each call in a process of its own that is forked from this one.
 
-Three quarters of a call's time is the loading of Python modules, which a machine of EC2 may have processors enough to
-pass over; here all instances share those of one computer.
+Nearly all of a call's time is the loading of Python modules and of AWS's models, which a machine of EC2 may have
+processors enough to pass over; here all instances share those of one computer. `aws-server DESCRIPTOR`: a Unix socket
+that listens.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -19,24 +21,21 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
-DOOR = Path("/run/aws.sock")
 MODULES = ("awscli.clidriver", "awscli.handlers", "awscli.customizations.s3.subcommands")
 """They load all the others that a call needs."""
+SERVICES = ("ec2", "s3")
+"""Those that an instance calls most."""
 
 
 def main() -> None:
+    door = socket.socket(fileno=int(sys.argv[1]))
     before = dict(os.environ)
     for name in MODULES:
         importlib.import_module(name)
     added = {name: value for name, value in os.environ.items() if before.get(name) != value}  # where its data are
-    DOOR.unlink(missing_ok=True)  # of the boot before
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(str(DOOR))
-    DOOR.chmod(0o666)
-    door.listen(128)
+    load_models()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes: they answer themselves
     while True:
         caller, _ = door.accept()
@@ -45,6 +44,19 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             serve(caller, added)
         caller.close()
+
+
+def load_models() -> None:
+    """Load the models of SERVICES where every session finds them; the CLI's own tests share a loader, too."""
+    import botocore.session  # the CLI's own
+    from awscli.clidriver import create_clidriver  # type: ignore[import-not-found]
+
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+    session = create_clidriver().session
+    for service in SERVICES:
+        session.create_client(service, region_name="us-east-1", aws_access_key_id="-", aws_secret_access_key="-")
+        session.get_paginator_model(service)
+        session.get_waiter_model(service)
 
 
 def serve(caller: socket.socket, added: dict[str, str]) -> NoReturn:
@@ -99,7 +111,7 @@ def end_with(caller: socket.socket) -> None:
 
 def run() -> int:
     """Returns the exit code of the AWS CLI."""
-    from awscli.clidriver import main as aws  # type: ignore[import-not-found]
+    from awscli.clidriver import main as aws
 
     try:
         return int(aws()) & 255

@@ -65,7 +65,7 @@ def boot(endpoint: str) -> None:
     forward(CREDENTIALS_ADDRESS, "80", "credentials.sock")
     forward(host, port, "aws.sock")
     Path("/run/aws-endpoint").write_text(f"http://{endpoint}\n")
-    subprocess.Popen(["/usr/libexec/aws-server"])
+    start_aws_server()
     # Without its stage before the network, cloud-init would go on with what it remembers of the last boot.
     Path("/var/lib/cloud/instance").unlink(missing_ok=True)
     cloud_init("init")
@@ -82,6 +82,17 @@ def forward(address: str, port: str, name: str) -> None:
     """Forward connections to a port of this instance to one of the mounted sockets."""
     listen = f"TCP-LISTEN:{port},bind={address},fork,reuseaddr,backlog=128"
     subprocess.Popen(["socat", "-b", "65536", listen, f"UNIX-CONNECT:{SOCKETS / name}"])
+
+
+def start_aws_server() -> None:
+    """Start what runs the AWS CLI with its socket open already, as systemd does: a call that comes early waits."""
+    path = Path("/run/aws.sock")
+    path.unlink(missing_ok=True)  # of the boot before
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+        path.chmod(0o666)
+        door.listen(128)
+        subprocess.Popen(["/usr/libexec/aws-server", str(door.fileno())], pass_fds=[door.fileno()])
 
 
 def await_sshd() -> None:
