@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Reservation
@@ -76,15 +77,17 @@ def _values(member: Member, name: str) -> list[str]:
 
 def matches(value: str, patterns: Iterable[str]) -> bool:
     """Whether a filter lets a value through."""
-    return any(re.fullmatch(_expression(pattern), value, flags=re.DOTALL) for pattern in patterns)
+    return any(_expression(pattern).fullmatch(value) for pattern in patterns)
 
 
-def _expression(pattern: str) -> str:
+@lru_cache
+def _expression(pattern: str) -> re.Pattern[str]:
     r"""A filter value as a regular expression: `*` and `?` are wildcards, `\` makes the next character plain."""
     wild = {"*": ".*", "?": "."}
-    return re.sub(
+    text = re.sub(
         r"\\(.)|(.)", lambda m: re.escape(m[1]) if m[1] else wild.get(m[2], re.escape(m[2])), pattern, flags=re.DOTALL
     )
+    return re.compile(text, re.DOTALL)
 
 
 def page(members: list[Member], size: int | None, token: str | None) -> tuple[list[Reservation], str | None]:

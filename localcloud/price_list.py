@@ -21,6 +21,8 @@ TIERS = ("PGHJ3S3EYE", "D42MF2PVJS", "PXJDJ3YRG3")
 """The codes of its rates where the price falls with the amount."""
 NAMES = {"AmazonEC2": "Amazon Elastic Compute Cloud", "AmazonS3": "Amazon Simple Storage Service"}
 """Services, by code."""
+COMPUTE, BARE_METAL = "Compute Instance", "Compute Instance (bare metal)"
+"""The product families of machines."""
 FAMILIES = {"c": "Compute optimized", "m": "General purpose", "r": "Memory optimized", "t": "General purpose"}
 FAMILIES |= {"g": "GPU instance", "p": "GPU instance"}
 PUBLISHED = "2026-01-01T00:00:00Z"
@@ -69,7 +71,8 @@ def _products(market: Market, service: str, filters: list[tuple[str, str, str]])
         if service == "AmazonS3":
             yield from _storage(region)
         elif service == "AmazonEC2":
-            for instance_type in catalog.instance_types():
+            machines = exact.get("productFamily", COMPUTE) in (COMPUTE, BARE_METAL)
+            for instance_type in catalog.instance_types() if machines else ():
                 if instance_type == exact.get("instanceType", instance_type):
                     yield from _instances(market, region, instance_type)
             if "instanceType" not in exact:
@@ -98,7 +101,7 @@ def _instances(market: Market, region: str, instance_type: str) -> Iterator[dict
         "marketoption": "OnDemand",
         **({"gpu": str(gpus)} if gpus else {}),
     }
-    family = "Compute Instance (bare metal)" if known["BareMetal"] else "Compute Instance"
+    family = BARE_METAL if known["BareMetal"] else COMPUTE
     usage = price_table.REGIONS[region].usage
     for system, operation, surcharge in (
         ("Linux", "RunInstances", 0.0),

@@ -52,9 +52,9 @@ def test_when_all_regions_refuse_each_is_read(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("instance", "needs", "cheap", "cheapest"),
     [
-        (None, {"cpus": "16", "memory": "32"}, {SMALL: 0.0005, C7I: 0.001}, C7I),
+        pytest.param(None, {"cpus": "16", "memory": "32"}, {SMALL: 0.0005, C7I: 0.001}, C7I, marks=pytest.mark.long),
         (None, {"cpus": "16", "memory": "64"}, {C7I: 0.0005, "m7i.4xlarge": 0.001}, "m7i.4xlarge"),
-        (None, {"gpus": "1"}, {C7I: 0.0005, "g4dn.xlarge": 0.001}, "g4dn.xlarge"),
+        pytest.param(None, {"gpus": "1"}, {C7I: 0.0005, "g4dn.xlarge": 0.001}, "g4dn.xlarge", marks=pytest.mark.long),
         (None, {"cpus": "16", "arm": True}, {C7I: 0.0005, "c7g.4xlarge": 0.001}, "c7g.4xlarge"),
         (f"{UNPRICED},{C7I}", {}, {C7I: 0.2}, C7I),
     ],

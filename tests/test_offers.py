@@ -59,9 +59,9 @@ def test_json_has_what_the_table_has_and_the_highest_price_leaves_out_what_costs
 @pytest.mark.parametrize(
     ("options", "first"),
     [
-        (("--cpus", "16", "--memory", "64"), M7I),
+        pytest.param(("--cpus", "16", "--memory", "64"), M7I, marks=pytest.mark.long),
         (("--gpus", "1"), "g4dn.xlarge"),
-        (("--cpus", "16", "--arm"), "c7g.4xlarge"),
+        pytest.param(("--cpus", "16", "--arm"), "c7g.4xlarge", marks=pytest.mark.long),
     ],
 )
 def test_what_fits_is_listed(shop: Shop, options: tuple[str, ...], first: str) -> None:

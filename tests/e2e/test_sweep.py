@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,17 @@ def test_reclaims_and_a_failure(
     named = [word for config in made for word in ("--config", str(config))]
     # Each has a machine of its own; four run at a time.
     id = sweep(user, *named, "--instance", "c7i.2xlarge", "--vcpus", "8", "--memory", "8", "--max-vcpus", "32")
-    for index in reclaimed:
-        user.until(f"{id}/{index}", lambda child: child["state"] == "running" and bool(child["latest"]))
-        user.run("local.interrupt", f"{id}/{index}", "--notice", "12")
-    ended = user.run("wait", id, code=1, timeout=600)
+    image = json.loads(user.run("status", id, "--json").stdout)["asked"]["image"]
+    with ThreadPoolExecutor() as meanwhile:
+        by_hand = {
+            index: meanwhile.submit(trained_by_hand, image, renamed(config, tmp_path), tmp_path / f"by-hand-{index}")
+            for index, config in enumerate(made)
+            if index != broken
+        }
+        for index in reclaimed:
+            user.until(f"{id}/{index}", lambda child: child["state"] == "running" and bool(child["latest"]))
+            user.run("local.interrupt", f"{id}/{index}", "--notice", "12")
+        ended = user.run("wait", id, code=1, timeout=600)
     assert f"{id}: {number - 1} complete, 1 failed" in ended.stderr
     found = children(user, id)
     assert [child["index"] for child in found if child["state"] != "complete"] == [broken]
@@ -77,10 +85,8 @@ def test_reclaims_and_a_failure(
     assert found[broken]["exit_code"] not in (0, None)
 
     directory = Path(user.run("download", id).stdout.strip())
-    image = json.loads(user.run("status", id, "--json").stdout)["asked"]["image"]
-    for index in (index for index in range(number) if index != broken):
-        by_hand = trained_by_hand(image, renamed(made[index], tmp_path), tmp_path / f"by-hand-{index}")
-        assert tree(directory / made[index].stem) == by_hand, index
+    for index, model in by_hand.items():
+        assert tree(directory / made[index].stem) == model.result(), index
     assert not (directory / made[broken].stem).exists()
     assert "0 files fetched" in user.run("download", id).stderr
 
