@@ -74,6 +74,8 @@ class Tasks:
         https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bootstrap_container_instance.html
         """
         self._config = self._read_config()
+        self._cli.write_text(CLI.format(*self._site.endpoint))
+        self._cli.chmod(0o755)
         self._leaving = False
         self._booted.set()
 
@@ -148,8 +150,6 @@ class Tasks:
         if self._leaving:
             raise NotStarted("")
         self._pull(spec.image)
-        self._cli.write_text(CLI.format(*self._site.endpoint))
-        self._cli.chmod(0o755)
         return self._site.engine.containers.create(
             spec.image,
             list(spec.command),

@@ -18,6 +18,8 @@ echo working >table.csv
 until [[ -e $FAKES/go ]]; do sleep 0.05; done
 """
 """A trainer that goes on until it is told to stop, and writes a checkpoint then."""
+SLOW_TO_STOP = UNTIL_STOPPED.replace("'echo", "'sleep 3; echo")
+"""The same, and the checkpoint takes longer than it is until the next sync."""
 
 
 @pytest.mark.parametrize(
@@ -176,6 +178,17 @@ def test_a_machine_that_is_stopped_without_notice_saves_what_it_can(machine: Mac
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
     assert machine.tags["status"] == "interrupted"
     assert not machine.called("aws ec2 cancel-spot-instance-requests")
+
+
+def test_however_long_the_checkpoint_takes_all_is_saved(tmp_path: Path) -> None:
+    """Bash leaves the commands of a trap in their middle when it ran within a `read -t` whose time is up by then."""
+    machine = Machine(tmp_path, sync_seconds=2)
+    machine.write("trainer", SLOW_TO_STOP)
+    with training(machine):
+        machine.until(lambda: (machine.home / "output/table.csv").exists())
+        machine.process.send_signal(signal.SIGTERM)
+    assert machine.stored("output/checkpoint") == "checkpoint 1\n"
+    assert machine.tags["status"] == "interrupted"
 
 
 def test_terminate_has_the_last_word(machine: Machine) -> None:
