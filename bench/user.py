@@ -54,8 +54,11 @@ def inv(*words: str) -> list[str]:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """This process's environment, but of someone whose home is there, and who has no settings of AWS and invoke."""
-    ours = ("AWS_", "INVOKE_", "XDG_")
+    """This process's environment, but of someone whose home is there, with no settings for AWS, invoke and Python.
+
+    A machine for tests may tell Python to keep no compiled modules, which costs our own alone: packages have theirs.
+    """
+    ours = ("AWS_", "INVOKE_", "XDG_", "PYTHON")
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | {"HOME": str(home)} | more
 
 

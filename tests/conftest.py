@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -19,6 +20,8 @@ from cloud.config import Settings
 from .localcloud.conftest import FakeCloud, find_registry
 
 HERE = Path(__file__).parent
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands and daemons are compiled once, as for their users
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

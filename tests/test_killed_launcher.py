@@ -33,10 +33,11 @@ def killed_after(owner, method, name):
         answer = original(self, *arguments, **named)
         step = name(*arguments, **named)
         seen[step] += 1
-        steps.append(f"{step} #{seen[step]}")
+        this = f"{step} #{seen[step]}"  # not the last of `steps`, which another thread may have added
+        steps.append(this)
         with open(os.environ["STEPS"], "w") as file:
             file.write("\\n".join(steps))
-        if steps[-1] == os.environ["KILLED_AFTER"]:
+        if this == os.environ["KILLED_AFTER"]:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
     setattr(owner, method, call)
