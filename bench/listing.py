@@ -20,14 +20,31 @@ def hello(c):
     print("hello")
 '''
 
+BARE = "a file of as many tasks and options, which does nothing"
+
+
+def bare() -> str:
+    """A tasks.py with the names, options and first lines of our tasks, and nothing else: what invoke takes for them."""
+    import tasks
+
+    lines = ["from invoke import task"]
+    for name in tasks.ns.task_names:
+        one = tasks.ns[name]
+        options = "".join(f", {argument.attr_name or argument.name}=None" for argument in one.get_arguments())
+        lines += ["@task(auto_shortflags=False)", f"def {name.replace('.', '_').replace('-', '_')}(c{options}):"]
+        lines += [f"    {(one.__doc__ or '').strip().splitlines()[0]!r}"]
+    return "\n".join(lines) + "\n"
+
 
 def measure(runs: int = 30, scale: float = 1) -> list[Figure]:
     """`inv --list` of all our tasks; there is no data, so `scale` changes nothing."""
     spotty, aws = venv("spotty", "setuptools<81"), venv("awscli")
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        (home / "tasks.py").write_text(ONE_TASK)
-        theirs = [inv()[0], "--search-root", name, "--list"]
+        peers = {ONE: (ONE_TASK, "hello"), BARE: (bare(), "launch")}
+        for number, (text, _) in enumerate(peers.values()):
+            (home / str(number)).mkdir()
+            (home / str(number) / "tasks.py").write_text(text)
 
         def runs_with(command: list[str], word: str) -> Callable[[], float]:
             def action() -> float:
@@ -37,7 +54,9 @@ def measure(runs: int = 30, scale: float = 1) -> list[Figure]:
 
             return action
 
-        actions = {"ours": runs_with(inv("--list"), "launch"), ONE: runs_with(theirs, "hello")}
+        actions = {"ours": runs_with(inv("--list"), "launch")}
+        for number, (peer, (_, word)) in enumerate(peers.items()):
+            actions[peer] = runs_with([inv()[0], "--search-root", f"{name}/{number}", "--list"], word)
         if spotty:
             actions["spotty --help"] = runs_with([str(spotty / "spotty"), "--help"], "usage")
         if aws:
@@ -48,7 +67,7 @@ def measure(runs: int = 30, scale: float = 1) -> list[Figure]:
             "`inv --list`",
             "s",
             found["ours"],
-            beside(found, ONE, "spotty --help", "aws --version"),
+            beside(found, ONE, BARE, "spotty --help", "aws --version"),
             Goal(1.1, ONE),
             "inv --list",
             {"invoke": own_version("invoke"), "spotty": version(spotty, "spotty"), "awscli": version(aws, "awscli")},
