@@ -63,7 +63,7 @@ def _lets_through(product: dict[str, Any], field: str, kind: str, value: str) ->
 
 
 def _products(market: Market, service: str, filters: list[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
-    """Everything of a service in the price list, less what the filters for one region or type leave out anyway."""
+    """Everything of a service in the price list, less what filters for one region, family or type leave out."""
     exact = {field: value for field, kind, value in filters if kind in ("TERM_MATCH", "EQUALS")}
     for region, known in price_table.REGIONS.items():
         if region != exact.get("regionCode", region) or known.location != exact.get("location", known.location):

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2153  # joined with the other files, which use these
 # What happens while the trainer runs, and what its end means, wherever that is: container.sh or child.sh starts it.
 
-EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance, price, told
+EVENTS=   # file descriptor of the fifo where what happens is told, one word a line: ended, synced, interruption, rebalance, price
 WATCHERS=() # pids of those who tell
 
 # Returns 0 when the trainer has ended by itself, with its code in EXIT_CODE, and 1 when EC2 is about to stop the instance.
@@ -19,7 +19,6 @@ train() {
         event=due
         ((wake <= EPOCHSECONDS)) || await_event $((wake - EPOCHSECONDS))
         case $event in
-            told) on_signal ;;
             due) ((EPOCHSECONDS < due)) || { start_sync && due=$JOB_DEADLINE; } ;;
             rebalance) [[ -n $SYNC ]] || due=$EPOCHSECONDS ;;
             synced) SYNC='' due=$((EPOCHSECONDS + JOB_SYNC_SECONDS)) ;;
@@ -39,11 +38,12 @@ train() {
 
 # Sets `event` of its caller, within so many seconds, or leaves it. A trap that runs within `read -t` is left in its
 # middle, for what comes after the `read`, at its first command substitution after the time is up (bash 5.2:
-# check_read_timeout in builtins/read.def). So a signal is only told of here.
+# check_read_timeout in builtins/read.def). So a signal only ends the `read`, and is answered after it, before any event.
 await_event() {
-    trap 'echo told >&"$EVENTS"' TERM INT HUP
+    trap 'TOLD=yes; echo told >&"$EVENTS"' TERM INT HUP
     read -r -t "$1" -u "$EVENTS" event || event=due
     trap on_signal TERM INT HUP
+    [[ -z $TOLD ]] || on_signal
 }
 
 watch() {
