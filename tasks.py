@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Program, task
 
+# invoke keeps no compiled modules, and so none of those below would be; each command took a tenth of a second for it.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
 if TYPE_CHECKING:
     import cloud
     from cloud import sweep_tasks
@@ -494,7 +497,7 @@ ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)
     ns.add_task(bench)
-ns.configure({"solver": cloud.config.DEFAULTS})
+ns.configure({"solver": cloud.defaults.DEFAULTS})
 
 
 def main() -> None:

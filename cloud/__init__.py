@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import commands as commands
     from . import config as config
     from . import costs as costs
+    from . import defaults as defaults
     from . import display as display
     from . import download as download
     from . import engine as engine

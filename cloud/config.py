@@ -1,4 +1,4 @@
-"""Settings: their defaults, where they come from, and the checks of what a user typed."""
+"""Settings: where they come from, and the checks of what a user typed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from .defaults import DEFAULTS
 from .errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 """Where docker/ and userdata/ are: the top of the repository, or the installed package."""
-
-DEFAULTS: dict[str, Any] = {
-    "name": "solver-cloud",
-    "profile": None,
-    "region": None,
-    "bucket": None,
-    "repository": None,
-    "source": ".",
-    "dockerfile": None,
-    "builder_image": "rust:1.85",
-    "runtime_image": "debian:bookworm-slim",
-    "trainer": "poker-solver-trainer train --config {config} --output {output}",
-    "instance": None,
-    "on_demand": False,
-    "fallback": None,
-    "disk_gb": 50,
-    "disk_type": "gp3",
-    "disk_iops": None,
-    "disk_throughput": None,
-    "sync_seconds": 60,
-    "max_hours": 24,
-    "max_cost": None,
-    "max_price": None,
-    "ask_above": 100,
-    "keep_on_failure": None,
-    "sweep_instance": "c7i.2xlarge,c7i.4xlarge,c6i.2xlarge,c6i.4xlarge,c7a.2xlarge,c7a.4xlarge,c6a.2xlarge,c6a.4xlarge,"
-    "m7i.2xlarge,m7i.4xlarge,m6i.2xlarge,m6i.4xlarge",
-    "sweep_max_vcpus": 64,
-    "sweep_vcpus": 2,
-    "sweep_memory": None,
-    "sweep_attempts": 10,
-    "image_parameter": "/aws/service/ecs/optimized-ami/amazon-linux-2023/{variant}/image_id",
-    "login_user": "ec2-user",
-    "caller_address_url": "https://checkip.amazonaws.com",
-}
-"""Every setting with its default; docs/settings.yaml explains each."""
 
 FALLBACK_REGION = "us-east-1"
 MAX_CONFIG_BYTES = 10_000_000

@@ -7,8 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -107,17 +106,18 @@ def print_json(data: Any) -> None:
     if not isinstance(data, list):
         print(json.dumps(data, indent=2, default=_as_json))
     else:
-        lines = ",\n".join(f"  {json.dumps(item, default=_as_json)}" for item in data)
+        encode = json.JSONEncoder(default=_as_json).encode
+        lines = ",\n".join(f"  {encode(item)}" for item in data)
         print(f"[\n{lines}\n]" if lines else "[]")
 
 
 def _as_json(value: Any) -> Any:
     """What JSON has no form for."""
-    if isinstance(value, PurePath):
-        return str(value)
-    return fields_of(value) if is_dataclass(value) else value.isoformat()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, PurePath) else fields_of(value)
 
 
 def fields_of(value: Any) -> dict[str, Any]:
     """A dataclass's fields by name; `asdict` would copy all that is in them, which takes long for ten thousand jobs."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return dict(vars(value))

@@ -102,7 +102,7 @@ def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
     if details is not None:
         looked_up["latest_line"] = looked_up.pop("latest")
     cost = costs.so_far(job)
-    spent = {**asdict(cost), "total": cost.total, "at_most": costs.at_most(job)}
+    spent = {**fields_of(cost), "total": cost.total, "at_most": costs.at_most(job)}
     return {**fields_of(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
 
 

@@ -178,7 +178,7 @@ def list_jobs(aws: Aws, *, whole: bool = False) -> list[Job]:
     living = () if whole else {id for id, one in found.items() if one["State"]["Name"] not in GONE}
     known = records.read_all(aws, but=living)
     jobs = [Job.joined(id, found.get(id), known.get(id), aws.bucket) for id in found.keys() | known.keys()]
-    return sorted(jobs, key=lambda job: job.launched_at, reverse=True)
+    return sorted(jobs, key=lambda job: (job.launched_at, job.id), reverse=True)
 
 
 def find(aws: Aws, reference: str) -> Job:

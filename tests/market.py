@@ -71,9 +71,9 @@ def shop(cloud: FakeCloud, home: Path, tmp_path: Path, monkeypatch: pytest.Monke
         """Notes what is asked of AWS. All share what is known of AWS's services, which takes long to read."""
 
         def __init__(self, **options: Any) -> None:
-            core = botocore.session.Session()
+            core = options.setdefault("botocore_session", botocore.session.Session())
             core.register_component("data_loader", loader)
-            super().__init__(botocore_session=core, **options)
+            super().__init__(**options)
             self.events.register("before-call", note)
             self.events.register("before-send", lambda event_name, **_: shop.sent.append(event_name.split(".")[-1]))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from cloud.config import (
-    DEFAULTS,
     Settings,
     check_day,
     check_instance_types,
@@ -15,6 +14,7 @@ from cloud.config import (
     read_trainer_config,
     trainer_arguments,
 )
+from cloud.defaults import DEFAULTS
 from cloud.errors import UsageError
 
 

@@ -20,6 +20,7 @@ import pytest
 import tasks
 from bench import demands, fleet, simulation
 from cloud import config, records, transfer
+from cloud.defaults import DEFAULTS
 from cloud.errors import CloudError
 
 from .conftest import record
@@ -44,7 +45,7 @@ class Account:
         """A list, to which threads may append at the same moment."""
         self.output = str(shop.directory / "model")
         told = {"name": shop.name, "region": HOME, "source": str(config.PACKAGE / "examples" / "trainer")}
-        self.context = invoke.Context(invoke.Config(defaults={"solver": config.DEFAULTS | told}))
+        self.context = invoke.Context(invoke.Config(defaults={"solver": DEFAULTS | told}))
 
     def note(self, model: Any, params: Any, **_: object) -> None:
         action = f"{model.service_model.service_name} {model.name}"
@@ -248,5 +249,5 @@ def test_the_document_has_what_is_printed() -> None:
 def test_the_document_names_only_what_there_is() -> None:
     """Numbers of the user's own settings, and tests."""
     text = DOCUMENT.read_text()
-    assert set(re.findall(r"`(sync_[a-z]+|disk_[a-z]+)`", text)) <= set(config.DEFAULTS)
+    assert set(re.findall(r"`(sync_[a-z]+|disk_[a-z]+)`", text)) <= set(DEFAULTS)
     assert f"`{fleet.__name__.replace('.', '/')}.py`" in text
