@@ -286,7 +286,7 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
         return
     jobs = cloud.jobs.list_jobs(aws)
     if json_:
-        cloud.display.print_json([cloud.job_view.job_json(found) for found in jobs])
+        cloud.display.print_json(cloud.job_view.job_json(found) for found in jobs)
     elif jobs:
         rows = [cloud.job_view.job_row(found) for found in jobs]
         cloud.display.table(cloud.job_view.HEADINGS, rows, spare=cloud.job_view.SPARE)

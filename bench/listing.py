@@ -20,19 +20,22 @@ def hello(c):
     print("hello")
 '''
 
-BARE = "a file of as many tasks and options, which does nothing"
+BARE = "a file of as many tasks, options and collections, which do nothing"
 
 
 def bare() -> str:
-    """A tasks.py with the names, options and first lines of our tasks, and nothing else: what invoke takes for them."""
+    """A tasks.py with our collections, their tasks' names, options and first lines: what invoke takes for them."""
     import tasks
 
-    lines = ["from invoke import task"]
-    for name in tasks.ns.task_names:
-        one = tasks.ns[name]
+    lines = ["from invoke import Collection, task", "ns = Collection()"]
+    for place in tasks.ns.collections:
+        lines += [f"{place} = Collection()", f"ns.add_collection({place}, name={place!r})"]
+    for path in tasks.ns.task_names:
+        place, _, name = path.rpartition(".")
+        one = tasks.ns[path]
         options = "".join(f", {argument.attr_name or argument.name}=None" for argument in one.get_arguments())
-        lines += ["@task(auto_shortflags=False)", f"def {name.replace('.', '_').replace('-', '_')}(c{options}):"]
-        lines += [f"    {(one.__doc__ or '').strip().splitlines()[0]!r}"]
+        lines += [f"@task(name={name!r}, auto_shortflags=False)", f"def one(c{options}):"]
+        lines += [f"    {(one.__doc__ or '').strip().splitlines()[0]!r}", f"{place or 'ns'}.add_task(one)"]
     return "\n".join(lines) + "\n"
 
 

@@ -101,9 +101,10 @@ def dollars(amount: float | None) -> str:
 def print_json(data: Any) -> None:
     """JSON on stdout, as a script reads it: a list has a line for each of its items, anything else is indented.
 
+    data: a dictionary, a list, or an iterator, which is a list whose items need not be there at once.
     Indented JSON is written by Python code, which takes seconds for ten thousand jobs.
     """
-    if not isinstance(data, list):
+    if not isinstance(data, (list, Iterator)):
         print(json.dumps(data, indent=2, default=_as_json))
     else:
         encode = json.JSONEncoder(default=_as_json).encode
@@ -112,12 +113,7 @@ def print_json(data: Any) -> None:
 
 
 def _as_json(value: Any) -> Any:
-    """What JSON has no form for."""
+    """What JSON has no form for. Not `asdict`: it would copy all that is in a job, which takes long for thousands."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, PurePath) else fields_of(value)
-
-
-def fields_of(value: Any) -> dict[str, Any]:
-    """A dataclass's fields by name; `asdict` would copy all that is in them, which takes long for ten thousand jobs."""
-    return dict(vars(value))
+    return str(value) if isinstance(value, PurePath) else vars(value)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import costs
-from .display import dollars, duration, fields_of
+from .display import dollars, duration
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def job_json(job: Job, details: Details | None = None) -> dict[str, Any]:
     if details is not None:
         looked_up["latest_line"] = looked_up.pop("latest")
     cost = costs.so_far(job)
-    spent = {**fields_of(cost), "total": cost.total, "at_most": costs.at_most(job)}
-    return {**fields_of(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
+    spent = {**vars(cost), "total": cost.total, "at_most": costs.at_most(job)}
+    return {**vars(job), "uptime_seconds": int(job.uptime.total_seconds()), "cost": spent, **looked_up}
 
 
 COST_HEADINGS = ("JOB", "LAUNCHED", "STATUS", "TYPE", "MARKET", "RAN", "COST", "CONFIG")

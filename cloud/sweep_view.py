@@ -9,7 +9,7 @@ from typing import Any
 
 from . import children
 from .child import Child
-from .display import dollars, duration, fields_of
+from .display import dollars, duration
 from .sweep_plan import Plan
 from .sweeps import Sweep
 
@@ -128,6 +128,6 @@ def sweep_json(sweep: Sweep, found: Sequence[Child]) -> dict[str, Any]:
 
 def child_json(child: Child) -> dict[str, Any]:
     """A child as JSON has it."""
-    told = fields_of(child)
+    told = dict(vars(child))
     asked = told.pop("asked")
     return {"id": child.id, "name": asked.name, "config": asked.config, "parameters": asked.parameters, **told}
