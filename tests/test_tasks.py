@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_listing_imports_nothing_heavy(home: Path) -> None:
 
 
 LAUNCH = ("launch", "--instance", "c7i.4xlarge")
+
+
+@pytest.mark.parametrize(("told", "kept"), [("", True), ("1", False)])
+def test_modules_are_compiled_once_unless_python_is_told_not_to(
+    told: str, kept: bool, tmp_path: Path, home: Path
+) -> None:
+    for name in ("cloud", "localcloud"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "tasks.py", tmp_path)
+    words = [sys.executable, "-m", "invoke", "--search-root", str(tmp_path), "--list"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": told}
+    subprocess.run(words, check=True, cwd=home, env=environment, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "cloud" / "__pycache__").exists() == kept
 
 
 @pytest.mark.parametrize(
