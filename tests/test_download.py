@@ -182,13 +182,30 @@ def test_an_edit_that_keeps_size_and_time_is_seen(aws: Aws, files: tuple[File, .
     assert tree(run) == CONTENT
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"config.yaml": 3}', '{"config.yaml": [[1], "x"]}'])
+@pytest.mark.parametrize(
+    "damage", ["", "{}", "[1]", '{"BOOT": 3}', '{"BOOT": {"config.yaml": 3}}', '{"BOOT": {"config.yaml": [[1], "x"]}}']
+)
 def test_a_damaged_memory_costs_a_reading_and_no_more(
     aws: Aws, files: tuple[File, ...], run: Path, damage: str
 ) -> None:
     fetch(aws, files, run)
-    cache.path(bundle_directory._index(run)).write_text(damage)
+    cache.path(bundle_directory._index(run)).write_text(damage.replace("BOOT", bundle_directory._boot()))
     assert fetch(aws, files, run).kept == 4
+
+
+def test_what_a_power_failure_may_have_spoiled_is_read_again(
+    aws: Aws, files: tuple[File, ...], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(aws, files, run)
+    stamp = bundle_directory._stamp
+    spoiled = str(run / "config.yaml")
+    before = stamp(spoiled)
+    Path(spoiled).write_bytes(b"\0" * len(CONTENT["config.yaml"]))
+    monkeypatch.setattr(bundle_directory, "_stamp", lambda path: before if path == spoiled else stamp(path))
+    assert fetch(aws, files, run).fetched == 0  # as if nobody had touched it
+    monkeypatch.setattr(bundle_directory, "_boot", lambda: "the next")
+    assert fetch(aws, files, run).fetched == 1
+    assert tree(run) == CONTENT
 
 
 @pytest.mark.parametrize("how", ["end", "reset", "stall"])
