@@ -100,24 +100,22 @@ def snapshot(source: Path, dockerfile: Path) -> Snapshot:
 
 def _write_tree(git_dir: Path, source: Path, recipe: bytes) -> str:
     """Write the source and the Dockerfile into an empty directory, as a git tree; returns its id."""
-    sourcetree.make_git_dir(git_dir, source)
-    files = sourcetree.stage(git_dir, source)
+    repository = sourcetree.Repository.around(source)
+    sourcetree.make_git_dir(git_dir, repository)
+    files = sourcetree.stage(git_dir, source, repository)
     files.drop_dockerignored()
-    if not files.entries("Cargo.toml"):
-        raise UsageError(
-            f"{source / 'Cargo.toml'} is ignored", fix="see .gitignore and .dockerignore there, and .gitignore above"
-        )
-    return _with_dockerfile(git_dir, files.write(), recipe)
-
-
-def _with_dockerfile(git_dir: Path, tree: str, recipe: bytes) -> str:
-    """The id of `tree` with the Dockerfile put into it."""
 
     def git(*arguments: str, feed: bytes = b"") -> bytes:
         return sourcetree.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
 
-    name = b"\t" + DOCKERFILE.encode()
+    tree = files.write()
+    listing = git("ls-tree", "-z", tree) if tree else b""
+    entries = {entry.split(b"\t", 1)[1]: entry for entry in listing.split(b"\0")[:-1]}
+    if b"Cargo.toml" not in entries:
+        raise UsageError(
+            f"{source / 'Cargo.toml'} is ignored", fix="see .gitignore and .dockerignore there, and .gitignore above"
+        )
     blob = git("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
-    entries = [entry for entry in git("ls-tree", "-z", tree).split(b"\0")[:-1] if not entry.endswith(name)]
-    entries.append(b"100644 blob " + blob + name)
-    return git("mktree", "-z", feed=b"".join(entry + b"\0" for entry in entries)).decode().strip()
+    name = DOCKERFILE.encode()
+    entries[name] = b"100644 blob %b\t%b" % (blob, name)
+    return git("mktree", "-z", feed=sourcetree.lines(entries.values())).decode().strip()

@@ -11,10 +11,12 @@ import os
 import posixpath
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from .errors import CloudError
 
@@ -35,12 +37,18 @@ OPTIONS = {
     "core.looseCompression": "0",
     "core.packedGitLimit": "64m",
     "core.packedGitWindowSize": "16m",
+    "core.preloadIndex": "true",
     "core.splitIndex": "false",
+    # The private index lives for less than a second; a checksum over it takes longer than writing it (git 2.40).
+    "index.skipHash": "true",
     "tar.umask": "0022",
 }
 """Stronger than the user's own configuration, which is read: it says what is always ignored, and whom to trust."""
 
 GITLINK = b"160000"
+
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,18 @@ class Repository:
 
         The latter is how a package in a project's virtual environment sees the project.
         """
-        asked = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
+        places = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
+        asked = ("--path-format=absolute", *places, "--show-object-format")
         try:
-            found = run("rev-parse", "--path-format=absolute", *asked, "--show-object-format", cwd=directory)
+            found, ignored = at_once(
+                lambda: run("rev-parse", *asked, cwd=directory),
+                lambda: run("check-ignore", "--no-index", ".", cwd=directory, fine=(0, 1)),
+            )
         except CloudError as error:
             if "not a git repository" in error.problem:
                 return None
             raise
-        if run("check-ignore", "--no-index", ".", cwd=directory, fine=(0, 1)):
+        if ignored:
             return None
         match os.fsdecode(found).split("\n"):
             case [top, index, objects, exclude, object_format, ""]:
@@ -99,8 +111,8 @@ class WorkTree:
 
     def enter(self, entries: Iterable[bytes]) -> None:
         """Put entries ("MODE ID STAGE\\tPATH"; mode 0 removes) into the index, with nothing known about the file."""
-        if lines := list(entries):
-            self.run("update-index", "-z", "--index-info", feed=b"".join(line + b"\0" for line in lines))
+        if feed := lines(entries):
+            self.run("update-index", "-z", "--index-info", feed=feed)
 
     def remove(self, paths: Iterable[bytes]) -> None:
         self.enter(b"0 " + b"0" * 40 + b"\t" + path for path in paths)
@@ -119,13 +131,16 @@ class WorkTree:
         """Forget what the user's index says about files where it need not be what is on disk.
 
         Files marked assume-unchanged or skip-worktree, unmerged ones, files that git converts (line ends, filters),
-        and repositories inside, which may have become plain directories. `git add` then reads them.
+        and repositories inside, which may have become plain directories. `add` then reads them.
         """
-        self.enter(self._converted())
-        odd = [entry for entry in self.entries("-s", "-v", ":/") if not entry.startswith((b"H 100", b"H 120"))]
-        gone = [entry for entry in odd if entry.startswith(b"M") or entry[2:].startswith(GITLINK)]
-        self.remove(_path(entry) for entry in gone)
-        self.enter(entry[2:] for entry in odd if entry not in gone)
+        doubtful = [entry for entries in at_once(self._converted, self._odd) for entry in entries]
+        self.enter(map(_merged, doubtful))
+        self.remove(_path(entry) for entry in doubtful if entry.startswith(GITLINK))
+
+    def _odd(self) -> list[bytes]:
+        """Entries that git marks with another letter than H, and those that are neither file nor symlink."""
+        marked = self.entries("-s", "-v", ":/")
+        return [entry[2:] for entry in marked if not entry.startswith((b"H 100", b"H 120"))]
 
     def _converted(self) -> list[bytes]:
         """Entries that git may have converted; asked of the user's repository, whose settings and attributes say so."""
@@ -134,12 +149,42 @@ class WorkTree:
         return run("ls-files", "-z", "-s", "--full-name", pathspec, cwd=self.directory).split(b"\0")[:-1]
 
     def add(self) -> None:
-        """Bring the index to what is on disk, repositories inside with their own files."""
-        self.run("add", "--all", ".")
-        inside = [_path(entry) for entry in self.entries("-s") if entry.startswith(GITLINK)]
-        self.remove(inside)
-        for path in map(os.fsdecode, inside):
-            self.run("read-tree", f"--prefix={path}/", stage(self.git_dir, self.top / path).write())
+        """Bring the index to what is on disk, as `git add --all` does; repositories inside with their own files.
+
+        Edited files and new ones are looked for at the same time, which `git add --all` does one after the other.
+        """
+        changed, new = at_once(self._changed, self._new)
+        gone = {path for path, how in changed.items() if how == b"D" or (how == b"T" and self._is_directory(path))}
+        self.remove(gone)
+        if any(map(self._is_directory, gone)):
+            new = self._new()  # git keeps quiet about a repository that has the name of a file it knows
+        files = [path for path in new if not path.endswith(b"/")]
+        self._read([*(path for path in changed if path not in gone), *files])
+        for path in (os.fsdecode(path) for path in new if path.endswith(b"/")):
+            directory = self.top / path
+            if tree := stage(self.git_dir, directory, Repository.around(directory)).write():
+                self.run("read-tree", f"--prefix={path}", tree)
+
+    def _is_directory(self, path: bytes) -> bool:
+        found = self.top / os.fsdecode(path)
+        return found.is_dir() and not found.is_symlink()
+
+    def _changed(self) -> dict[bytes, bytes]:
+        """Files of the index that are, or may be, another on disk, each with git's letter for how."""
+        words = self.run("diff-files", "-z", "--name-status", "--no-renames", ".").split(b"\0")
+        return dict(zip(words[1::2], words[::2], strict=False))
+
+    def _new(self) -> list[bytes]:
+        """Files that are neither in the index nor ignored; repositories, which end with a slash."""
+        arguments = ("-z", "--full-name", "--others", "--exclude-standard")
+        return self.run("ls-files", *arguments).split(b"\0")[:-1]
+
+    def _read(self, paths: Iterable[bytes]) -> None:
+        """Put files into the index, and their content into the git directory, as they are on disk now."""
+        if feed := lines(paths):
+            # Where it is run is what the paths are relative to.
+            arguments = ("--add", "--remove", "--replace", "-z", "--stdin")
+            self.run("-C", str(self.top), "update-index", *arguments, feed=feed)
 
     def drop_dockerignored(self) -> None:
         """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
@@ -156,29 +201,33 @@ class WorkTree:
             dropped = dropped - matching if kept else dropped | matching
         self.remove(dropped)
 
-    def write(self) -> str:
-        """Write the directory's tree; returns its id."""
+    def write(self) -> str | None:
+        """Write the directory's tree; returns its id, or None where no file is left of it."""
         prefix = self.directory.relative_to(self.top).as_posix()
-        return self.run("write-tree", *([] if prefix == "." else [f"--prefix={prefix}/"])).decode().strip()
+        try:
+            return self.run("write-tree", *([] if prefix == "." else [f"--prefix={prefix}/"])).decode().strip()
+        except CloudError as error:
+            if error.problem.endswith(f"prefix {prefix}/ not found"):
+                return None
+            raise
 
 
-def make_git_dir(git_dir: Path, source: Path) -> None:
-    """Make the private git directory, for trees of `source`, in the empty directory `git_dir`."""
-    repository = Repository.around(source)
+def make_git_dir(git_dir: Path, repository: Repository | None) -> None:
+    """Make the private git directory, for trees of that repository's files, in the empty directory `git_dir`."""
     object_format = repository.object_format if repository else "sha1"
-    run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(git_dir), cwd=source)
+    run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", cwd=git_dir)
     for name in ("info", "objects/info"):
         (git_dir / name).mkdir(exist_ok=True)
     (git_dir / "info/attributes").write_text(ATTRIBUTES)
 
 
-def stage(git_dir: Path, directory: Path) -> WorkTree:
+def stage(git_dir: Path, directory: Path, repository: Repository | None) -> WorkTree:
     """List the files below `directory` in a private index, and put their content into `git_dir`.
 
     What counts is what `git add --all` takes: files that are tracked, or not ignored, byte for byte as they are on disk
-    now; repositories inside with their files too. Raises CloudError with git's reason.
+    now; repositories inside with their files too. repository: what is around the directory.
+    Raises CloudError with git's reason.
     """
-    repository = Repository.around(directory)
     tree = WorkTree(git_dir, Path(tempfile.mkdtemp(dir=git_dir)) / "index", directory, repository)
     (git_dir / "info/exclude").write_bytes(_content(repository.exclude) if repository else b"")
     if repository:
@@ -201,6 +250,18 @@ def run(*arguments: str, cwd: Path, feed: bytes = b"", fine: tuple[int, ...] = (
     if done.returncode not in fine:
         raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
     return done.stdout
+
+
+def at_once(one: Callable[[], One], other: Callable[[], Other]) -> tuple[One, Other]:
+    """What both return, which run at the same time. Raises what one of them raises, once both have ended."""
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(other)
+        return one(), second.result()
+
+
+def lines(entries: Iterable[bytes]) -> bytes:
+    """The entries as git reads them with -z."""
+    return b"".join(entry + b"\0" for entry in entries)
 
 
 def command(*arguments: str) -> list[str]:
@@ -227,6 +288,12 @@ def complaint(stderr: bytes) -> str:
 
 def _path(entry: bytes) -> bytes:
     return entry.split(b"\t", 1)[1]
+
+
+def _merged(entry: bytes) -> bytes:
+    """The entry as one of stage 0, which takes the place of a path's unmerged ones."""
+    mode, identifier, _ = entry.split(b" ", 2)
+    return b"%b %b\t%b" % (mode, identifier, _path(entry))
 
 
 def _content(path: Path) -> bytes:
