@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from . import sourcetree
+from . import git, sourcetree
 from .errors import CloudError, UsageError
 
 DOCKERFILE = ".solver-cloud.Dockerfile"
@@ -57,10 +57,10 @@ class Snapshot:
         The reader may stop early. Raises CloudError when git could not write the archive.
         """
         with subprocess.Popen(
-            sourcetree.command("archive", "--format=tar", self.tree),
+            git.command("archive", "--format=tar", self.tree),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=sourcetree.environment(GIT_DIR=self.directory.name),
+            env=git.environment(GIT_DIR=self.directory.name),
         ) as archive:
             assert archive.stdout
             assert archive.stderr
@@ -68,7 +68,7 @@ class Snapshot:
             archive.stdout.close()
             complaint = archive.stderr.read()
         if archive.returncode not in (0, -signal.SIGPIPE):
-            raise CloudError(f"cannot send the source: {sourcetree.complaint(complaint)}")
+            raise CloudError(f"cannot send the source: {git.complaint(complaint)}")
 
     def write_context(self, file: IO[bytes]) -> None:
         """Write the build context, a tar archive, to `file`."""
@@ -105,17 +105,17 @@ def _write_tree(git_dir: Path, source: Path, recipe: bytes) -> str:
     files = sourcetree.stage(git_dir, source, repository)
     files.drop_dockerignored()
 
-    def git(*arguments: str, feed: bytes = b"") -> bytes:
-        return sourcetree.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
+    def run(*arguments: str, feed: bytes = b"") -> bytes:
+        return git.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
 
     tree = files.write()
-    listing = git("ls-tree", "-z", tree) if tree else b""
+    listing = run("ls-tree", "-z", tree) if tree else b""
     entries = {entry.split(b"\t", 1)[1]: entry for entry in listing.split(b"\0")[:-1]}
     if b"Cargo.toml" not in entries:
         raise UsageError(
             f"{source / 'Cargo.toml'} is ignored", fix="see .gitignore and .dockerignore there, and .gitignore above"
         )
-    blob = git("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
+    blob = run("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
     name = DOCKERFILE.encode()
     entries[name] = b"100644 blob %b\t%b" % (blob, name)
-    return git("mktree", "-z", feed=sourcetree.lines(entries.values())).decode().strip()
+    return run("mktree", "-z", feed=git.nul_terminated(entries.values())).decode().strip()

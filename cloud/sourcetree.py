@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 from .errors import CloudError
+from .git import at_once, nul_terminated, run
 
 # $GIT_DIR/info/attributes is the strongest place (gitattributes(5)): no attribute may change the bytes or leave a file
 # out. `!` where git takes an unset attribute for a value.
@@ -27,28 +25,7 @@ ATTRIBUTES = "* -text !eol -crlf -ident -filter !working-tree-encoding -export-i
 CONVERTED = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encoding)"
 """Pathspec: files with an attribute by which the repository's object may differ from the bytes on disk."""
 
-OPTIONS = {
-    "add.ignoreErrors": "false",
-    "core.fsmonitor": "false",
-    "core.hooksPath": os.devnull,
-    # Larger files are streamed, and packs read piece by piece: a checkpoint in the source may be larger than memory.
-    "core.bigFileThreshold": "16m",
-    "core.compression": "0",
-    "core.looseCompression": "0",
-    "core.packedGitLimit": "64m",
-    "core.packedGitWindowSize": "16m",
-    "core.preloadIndex": "true",
-    "core.splitIndex": "false",
-    # The private index lives for less than a second; a checksum over it takes longer than writing it (git 2.40).
-    "index.skipHash": "true",
-    "tar.umask": "0022",
-}
-"""Stronger than the user's own configuration, which is read: it says what is always ignored, and whom to trust."""
-
 GITLINK = b"160000"
-
-One = TypeVar("One")
-Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -110,12 +87,22 @@ class WorkTree:
         return self.run("ls-files", "-z", "--full-name", *arguments).split(b"\0")[:-1]
 
     def enter(self, entries: Iterable[bytes]) -> None:
-        """Put entries ("MODE ID STAGE\\tPATH"; mode 0 removes) into the index, with nothing known about the file."""
-        if feed := lines(entries):
+        """Put entries ("MODE ID\\tPATH") into the index, with nothing known about the file."""
+        if feed := nul_terminated(entries):
             self.run("update-index", "-z", "--index-info", feed=feed)
 
+    def read(self, paths: Iterable[bytes]) -> None:
+        """Put files into the index, and their content into the git directory, as they are on disk now."""
+        self._update(paths, "--add", "--remove", "--replace")
+
     def remove(self, paths: Iterable[bytes]) -> None:
-        self.enter(b"0 " + b"0" * 40 + b"\t" + path for path in paths)
+        """Take paths out of the index, whatever is on disk."""
+        self._update(paths, "--force-remove")
+
+    def _update(self, paths: Iterable[bytes], *how: str) -> None:
+        if feed := nul_terminated(paths):
+            # The paths are relative to where it runs.
+            self.run("-C", str(self.top), "update-index", *how, "-z", "--stdin", feed=feed)
 
     def seed(self, repository: Repository) -> None:
         """Start from the user's index and objects, and believe what they say about unchanged files."""
@@ -159,7 +146,7 @@ class WorkTree:
         if any(map(self._is_directory, gone)):
             new = self._new()  # git keeps quiet about a repository that has the name of a file it knows
         files = [path for path in new if not path.endswith(b"/")]
-        self._read([*(path for path in changed if path not in gone), *files])
+        self.read([*(path for path in changed if path not in gone), *files])
         for path in (os.fsdecode(path) for path in new if path.endswith(b"/")):
             directory = self.top / path
             if tree := stage(self.git_dir, directory, Repository.around(directory)).write():
@@ -178,13 +165,6 @@ class WorkTree:
         """Files that are neither in the index nor ignored; repositories, which end with a slash."""
         arguments = ("-z", "--full-name", "--others", "--exclude-standard")
         return self.run("ls-files", *arguments).split(b"\0")[:-1]
-
-    def _read(self, paths: Iterable[bytes]) -> None:
-        """Put files into the index, and their content into the git directory, as they are on disk now."""
-        if feed := lines(paths):
-            # Where it is run is what the paths are relative to.
-            arguments = ("--add", "--remove", "--replace", "-z", "--stdin")
-            self.run("-C", str(self.top), "update-index", *arguments, feed=feed)
 
     def drop_dockerignored(self) -> None:
         """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
@@ -234,56 +214,6 @@ def stage(git_dir: Path, directory: Path, repository: Repository | None) -> Work
         tree.seed(repository)
     tree.add()
     return tree
-
-
-def run(*arguments: str, cwd: Path, feed: bytes = b"", fine: tuple[int, ...] = (0,), **variables: str) -> bytes:
-    """What one git command prints. Raises CloudError with git's own complaint in one line.
-
-    fine: exit codes that are answers.
-    """
-    try:
-        done = subprocess.run(
-            command(*arguments), cwd=cwd, input=feed, capture_output=True, env=environment(**variables)
-        )
-    except FileNotFoundError:
-        raise CloudError("there is no git on PATH", fix="install git: it reads the trainer's source tree") from None
-    if done.returncode not in fine:
-        raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
-    return done.stdout
-
-
-def at_once(one: Callable[[], One], other: Callable[[], Other]) -> tuple[One, Other]:
-    """What both return, which run at the same time. Raises what one of them raises, once both have ended."""
-    with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(other)
-        return one(), second.result()
-
-
-def lines(entries: Iterable[bytes]) -> bytes:
-    """The entries as git reads them with -z."""
-    return b"".join(entry + b"\0" for entry in entries)
-
-
-def command(*arguments: str) -> list[str]:
-    """The command line of git with our options; `arguments` start with the subcommand."""
-    return ["git", *(word for key, value in OPTIONS.items() for word in ("-c", f"{key}={value}")), *arguments]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment for git: without what a surrounding git (a hook, say) has set, plus `variables`."""
-    kept = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
-    outer = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith(kept)}
-    return {**outer, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **variables}
-
-
-def complaint(stderr: bytes) -> str:
-    """What git says is wrong, in one line: its first error, else its first fatal, else all but the hints."""
-    lines = stderr.decode(errors="replace").splitlines()
-    for start in ("error: ", "fatal: "):
-        for line in lines:
-            if line.startswith(start):
-                return line.removeprefix(start)
-    return " ".join(line for line in lines if not line.startswith(("hint:", "warning:")))
 
 
 def _path(entry: bytes) -> bytes:

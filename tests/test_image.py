@@ -267,6 +267,38 @@ def test_an_edit_in_the_moment_of_git_add_is_seen(source: Path, sent: Sent, monk
     assert sent(source)["src/main.rs"] == b"two"
 
 
+def test_an_edit_and_a_new_file_are_seen_though_git_has_its_own_memory_of_the_directory(
+    source: Path, sent: Sent, tmp_path: Path
+) -> None:
+    monitor = tmp_path / "monitor"
+    monitor.write_text("#!/bin/sh\nprintf 'nothing has changed\\0'\n")
+    monitor.chmod(0o755)
+    git(source, "config", "core.fsmonitor", str(monitor))
+    git(source, "config", "core.untrackedCache", "true")
+    git(source, "update-index", "--fsmonitor", "--force-untracked-cache")
+    assert git(source, "status", "--porcelain") == ""
+    (source / "src/main.rs").write_text("edited")
+    (source / "src/new.rs").write_text("new")
+    assert git(source, "status", "--porcelain") == "", "git believes the monitor"
+    found = sent(source)
+    assert (found["src/main.rs"], found["src/new.rs"]) == (b"edited", b"new")
+
+
+def test_a_path_that_no_repository_may_have_is_one_clear_error(source: Path, take: Take) -> None:
+    (source / ".GIT").mkdir()
+    (source / ".GIT/config").touch()
+    with pytest.raises(CloudError, match=r"Ignoring path \.GIT/config") as error:
+        take(source)
+    assert "\n" not in error.value.problem
+
+
+def test_content_that_the_users_repository_has_lost_is_an_error_when_it_is_sent(source: Path, take: Take) -> None:
+    lost = git(source, "rev-parse", "HEAD:src/main.rs").strip()
+    (source / ".git/objects" / lost[:2] / lost[2:]).unlink()
+    with take(source) as taken, pytest.raises(CloudError, match=f"cannot send the source: .*{lost}"):
+        content(taken)
+
+
 def test_a_split_index_can_be_read(source: Path, sent: Sent) -> None:
     git(source, "update-index", "--split-index")
     (source / "new.rs").touch()
@@ -296,8 +328,14 @@ def test_a_conflict_is_sent_as_it_is_on_disk(source: Path, sent: Sent) -> None:
 def test_a_repository_with_long_ids_can_be_read(tmp_path: Path, home: Path, sent: Sent) -> None:
     directory = workspace(tmp_path / "long")
     git(directory, "init", "--quiet", "--object-format=sha256")
+    (directory / "deleted.rs").touch()
     commit(directory)
-    assert "src/main.rs" in sent(directory)
+    (directory / "deleted.rs").unlink()
+    (directory / "new.rs").touch()
+    (directory / "src/main.rs").write_text("edited")
+    found = sent(directory)
+    assert sorted(found) == [".gitignore", "Cargo.toml", "new.rs", "src/main.rs"]
+    assert found["src/main.rs"] == b"edited"
 
 
 def test_submodules_and_repositories_inside_are_sent_with_their_files(source: Path, sent: Sent, tmp_path: Path) -> None:
