@@ -1,6 +1,7 @@
 """How long the content hash of a source tree takes: 100,000 files, 1 GB, all in the page cache.
 
-The image's tag is compared with hashing the same files by find, sort and sha256sum, and with reading them at all.
+The image's tag is compared with hashing the same files by find, sort and sha256sum, with reading them at all, and
+with `git status`, which looks at each file once as well, but neither lists what it found nor makes a tree of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .peers import beside, program_version, venv, version
 FILES, SIZE = 100_000, 10_000
 FILES_PER_DIRECTORY = 100
 SHA256SUM, READ, DIRHASH, CHECKSUMDIR = "find | sort | xargs sha256sum", "cat of all", "dirhash", "checksumdir"
+STATUS = "git status"
 EDITED = "0/0/0.dat"
 
 
@@ -90,13 +92,19 @@ def measure(runs: int = 5, scale: float = 1) -> list[Figure]:
             1, {"no repository": lambda: check(tag(source) == plain, "the tag changes by itself"), **slow}
         )
         commit(source, "-c", "core.looseCompression=0")  # the objects are not read
+        status = "git --no-optional-locks status"
+        others[STATUS] = same(shell(status))
         committed = alternate(runs, {"committed": lambda: check(tag(source) == plain, "the tag changes"), **others})
         (source / EDITED).write_bytes(b"edited")
         edited = tag(source)
         check(edited != plain, "the tag does not change with a file")
         again = alternate(
             runs,
-            {"edited": lambda: check(tag(source) == edited, "the tag changes"), SHA256SUM: same(shell(hashed))},
+            {
+                "edited": lambda: check(tag(source) == edited, "the tag changes"),
+                SHA256SUM: same(shell(hashed)),
+                STATUS: same(shell(status)),
+            },
         )
     versions = {
         "git": program_version("git", "--version"),
@@ -106,9 +114,9 @@ def measure(runs: int = 5, scale: float = 1) -> list[Figure]:
     }
     what = f"content hash, {count:,} files, {count * SIZE / 1e9:g} GB, warm"
     goal = Goal(0.05, SHA256SUM)
-    beside_all = beside(found | committed, SHA256SUM, READ, CHECKSUMDIR, DIRHASH)
+    beside_all = beside(found | committed, SHA256SUM, READ, CHECKSUMDIR, DIRHASH, STATUS)
     return [
         Figure(f"{what}: committed", "s", committed["committed"], beside_all, goal, "cloud.image.snapshot", versions),
-        Figure(f"{what}: one file edited", "s", again["edited"], beside(again, SHA256SUM), goal),
+        Figure(f"{what}: one file edited", "s", again["edited"], beside(again, SHA256SUM, STATUS), goal),
         Figure(f"{what}: in no repository", "s", found["no repository"], beside(committed, SHA256SUM)),
     ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from . import engine as engine
     from . import errors as errors
     from . import firewall as firewall
+    from . import git as git
     from . import grid as grid
     from . import image as image
     from . import instance_types as instance_types

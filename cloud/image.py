@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from . import sourcetree
+from . import git, sourcetree
 from .errors import CloudError, UsageError
 
 DOCKERFILE = ".solver-cloud.Dockerfile"
@@ -57,10 +57,10 @@ class Snapshot:
         The reader may stop early. Raises CloudError when git could not write the archive.
         """
         with subprocess.Popen(
-            sourcetree.command("archive", "--format=tar", self.tree),
+            git.command("archive", "--format=tar", self.tree),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=sourcetree.environment(GIT_DIR=self.directory.name),
+            env=git.environment(GIT_DIR=self.directory.name),
         ) as archive:
             assert archive.stdout
             assert archive.stderr
@@ -68,7 +68,7 @@ class Snapshot:
             archive.stdout.close()
             complaint = archive.stderr.read()
         if archive.returncode not in (0, -signal.SIGPIPE):
-            raise CloudError(f"cannot send the source: {sourcetree.complaint(complaint)}")
+            raise CloudError(f"cannot send the source: {git.complaint(complaint)}")
 
     def write_context(self, file: IO[bytes]) -> None:
         """Write the build context, a tar archive, to `file`."""
@@ -100,24 +100,22 @@ def snapshot(source: Path, dockerfile: Path) -> Snapshot:
 
 def _write_tree(git_dir: Path, source: Path, recipe: bytes) -> str:
     """Write the source and the Dockerfile into an empty directory, as a git tree; returns its id."""
-    sourcetree.make_git_dir(git_dir, source)
-    files = sourcetree.stage(git_dir, source)
+    repository = sourcetree.Repository.around(source)
+    sourcetree.make_git_dir(git_dir, repository)
+    files = sourcetree.stage(git_dir, source, repository)
     files.drop_dockerignored()
-    if not files.entries("Cargo.toml"):
+
+    def run(*arguments: str, feed: bytes = b"") -> bytes:
+        return git.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
+
+    tree = files.write()
+    listing = run("ls-tree", "-z", tree) if tree else b""
+    entries = {entry.split(b"\t", 1)[1]: entry for entry in listing.split(b"\0")[:-1]}
+    if b"Cargo.toml" not in entries:
         raise UsageError(
             f"{source / 'Cargo.toml'} is ignored", fix="see .gitignore and .dockerignore there, and .gitignore above"
         )
-    return _with_dockerfile(git_dir, files.write(), recipe)
-
-
-def _with_dockerfile(git_dir: Path, tree: str, recipe: bytes) -> str:
-    """The id of `tree` with the Dockerfile put into it."""
-
-    def git(*arguments: str, feed: bytes = b"") -> bytes:
-        return sourcetree.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
-
-    name = b"\t" + DOCKERFILE.encode()
-    blob = git("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
-    entries = [entry for entry in git("ls-tree", "-z", tree).split(b"\0")[:-1] if not entry.endswith(name)]
-    entries.append(b"100644 blob " + blob + name)
-    return git("mktree", "-z", feed=b"".join(entry + b"\0" for entry in entries)).decode().strip()
+    blob = run("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
+    name = DOCKERFILE.encode()
+    entries[name] = b"100644 blob %b\t%b" % (blob, name)
+    return run("mktree", "-z", feed=git.nul_terminated(entries.values())).decode().strip()

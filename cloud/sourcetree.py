@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from .errors import CloudError
+from .git import at_once, nul_terminated, run
 
 # $GIT_DIR/info/attributes is the strongest place (gitattributes(5)): no attribute may change the bytes or leave a file
 # out. `!` where git takes an unset attribute for a value.
@@ -24,21 +24,6 @@ ATTRIBUTES = "* -text !eol -crlf -ident -filter !working-tree-encoding -export-i
 
 CONVERTED = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encoding)"
 """Pathspec: files with an attribute by which the repository's object may differ from the bytes on disk."""
-
-OPTIONS = {
-    "add.ignoreErrors": "false",
-    "core.fsmonitor": "false",
-    "core.hooksPath": os.devnull,
-    # Larger files are streamed, and packs read piece by piece: a checkpoint in the source may be larger than memory.
-    "core.bigFileThreshold": "16m",
-    "core.compression": "0",
-    "core.looseCompression": "0",
-    "core.packedGitLimit": "64m",
-    "core.packedGitWindowSize": "16m",
-    "core.splitIndex": "false",
-    "tar.umask": "0022",
-}
-"""Stronger than the user's own configuration, which is read: it says what is always ignored, and whom to trust."""
 
 GITLINK = b"160000"
 
@@ -59,14 +44,18 @@ class Repository:
 
         The latter is how a package in a project's virtual environment sees the project.
         """
-        asked = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
+        places = ("--show-toplevel", "--git-path", "index", "--git-path", "objects", "--git-path", "info/exclude")
+        asked = ("--path-format=absolute", *places, "--show-object-format")
         try:
-            found = run("rev-parse", "--path-format=absolute", *asked, "--show-object-format", cwd=directory)
+            found, ignored = at_once(
+                lambda: run("rev-parse", *asked, cwd=directory),
+                lambda: run("check-ignore", "--no-index", ".", cwd=directory, fine=(0, 1)),
+            )
         except CloudError as error:
             if "not a git repository" in error.problem:
                 return None
             raise
-        if run("check-ignore", "--no-index", ".", cwd=directory, fine=(0, 1)):
+        if ignored:
             return None
         match os.fsdecode(found).split("\n"):
             case [top, index, objects, exclude, object_format, ""]:
@@ -98,12 +87,22 @@ class WorkTree:
         return self.run("ls-files", "-z", "--full-name", *arguments).split(b"\0")[:-1]
 
     def enter(self, entries: Iterable[bytes]) -> None:
-        """Put entries ("MODE ID STAGE\\tPATH"; mode 0 removes) into the index, with nothing known about the file."""
-        if lines := list(entries):
-            self.run("update-index", "-z", "--index-info", feed=b"".join(line + b"\0" for line in lines))
+        """Put entries ("MODE ID\\tPATH") into the index, with nothing known about the file."""
+        if feed := nul_terminated(entries):
+            self.run("update-index", "-z", "--index-info", feed=feed)
+
+    def read(self, paths: Iterable[bytes]) -> None:
+        """Put files into the index, and their content into the git directory, as they are on disk now."""
+        self._update(paths, "--add", "--remove", "--replace")
 
     def remove(self, paths: Iterable[bytes]) -> None:
-        self.enter(b"0 " + b"0" * 40 + b"\t" + path for path in paths)
+        """Take paths out of the index, whatever is on disk."""
+        self._update(paths, "--force-remove")
+
+    def _update(self, paths: Iterable[bytes], *how: str) -> None:
+        if feed := nul_terminated(paths):
+            # The paths are relative to where it runs.
+            self.run("-C", str(self.top), "update-index", *how, "-z", "--stdin", feed=feed)
 
     def seed(self, repository: Repository) -> None:
         """Start from the user's index and objects, and believe what they say about unchanged files."""
@@ -119,13 +118,16 @@ class WorkTree:
         """Forget what the user's index says about files where it need not be what is on disk.
 
         Files marked assume-unchanged or skip-worktree, unmerged ones, files that git converts (line ends, filters),
-        and repositories inside, which may have become plain directories. `git add` then reads them.
+        and repositories inside, which may have become plain directories. `add` then reads them.
         """
-        self.enter(self._converted())
-        odd = [entry for entry in self.entries("-s", "-v", ":/") if not entry.startswith((b"H 100", b"H 120"))]
-        gone = [entry for entry in odd if entry.startswith(b"M") or entry[2:].startswith(GITLINK)]
-        self.remove(_path(entry) for entry in gone)
-        self.enter(entry[2:] for entry in odd if entry not in gone)
+        doubtful = [entry for entries in at_once(self._converted, self._odd) for entry in entries]
+        self.enter(map(_merged, doubtful))
+        self.remove(_path(entry) for entry in doubtful if entry.startswith(GITLINK))
+
+    def _odd(self) -> list[bytes]:
+        """Entries that git marks with another letter than H, and those that are neither file nor symlink."""
+        marked = self.entries("-s", "-v", ":/")
+        return [entry[2:] for entry in marked if not entry.startswith((b"H 100", b"H 120"))]
 
     def _converted(self) -> list[bytes]:
         """Entries that git may have converted; asked of the user's repository, whose settings and attributes say so."""
@@ -134,12 +136,35 @@ class WorkTree:
         return run("ls-files", "-z", "-s", "--full-name", pathspec, cwd=self.directory).split(b"\0")[:-1]
 
     def add(self) -> None:
-        """Bring the index to what is on disk, repositories inside with their own files."""
-        self.run("add", "--all", ".")
-        inside = [_path(entry) for entry in self.entries("-s") if entry.startswith(GITLINK)]
-        self.remove(inside)
-        for path in map(os.fsdecode, inside):
-            self.run("read-tree", f"--prefix={path}/", stage(self.git_dir, self.top / path).write())
+        """Bring the index to what is on disk, as `git add --all` does; repositories inside with their own files.
+
+        Edited files and new ones are looked for at the same time, which `git add --all` does one after the other.
+        """
+        changed, new = at_once(self._changed, self._new)
+        gone = {path for path, how in changed.items() if how == b"D" or (how == b"T" and self._is_directory(path))}
+        self.remove(gone)
+        if any(map(self._is_directory, gone)):
+            new = self._new()  # git keeps quiet about a repository that has the name of a file it knows
+        files = [path for path in new if not path.endswith(b"/")]
+        self.read([*(path for path in changed if path not in gone), *files])
+        for path in (os.fsdecode(path) for path in new if path.endswith(b"/")):
+            directory = self.top / path
+            if tree := stage(self.git_dir, directory, Repository.around(directory)).write():
+                self.run("read-tree", f"--prefix={path}", tree)
+
+    def _is_directory(self, path: bytes) -> bool:
+        found = self.top / os.fsdecode(path)
+        return found.is_dir() and not found.is_symlink()
+
+    def _changed(self) -> dict[bytes, bytes]:
+        """Files of the index that are, or may be, another on disk, each with git's letter for how."""
+        words = self.run("diff-files", "-z", "--name-status", "--no-renames", ".").split(b"\0")
+        return dict(zip(words[1::2], words[::2], strict=False))
+
+    def _new(self) -> list[bytes]:
+        """Files that are neither in the index nor ignored; repositories, which end with a slash."""
+        arguments = ("-z", "--full-name", "--others", "--exclude-standard")
+        return self.run("ls-files", *arguments).split(b"\0")[:-1]
 
     def drop_dockerignored(self) -> None:
         """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
@@ -156,29 +181,33 @@ class WorkTree:
             dropped = dropped - matching if kept else dropped | matching
         self.remove(dropped)
 
-    def write(self) -> str:
-        """Write the directory's tree; returns its id."""
+    def write(self) -> str | None:
+        """Write the directory's tree; returns its id, or None where no file is left of it."""
         prefix = self.directory.relative_to(self.top).as_posix()
-        return self.run("write-tree", *([] if prefix == "." else [f"--prefix={prefix}/"])).decode().strip()
+        try:
+            return self.run("write-tree", *([] if prefix == "." else [f"--prefix={prefix}/"])).decode().strip()
+        except CloudError as error:
+            if error.problem.endswith(f"prefix {prefix}/ not found"):
+                return None
+            raise
 
 
-def make_git_dir(git_dir: Path, source: Path) -> None:
-    """Make the private git directory, for trees of `source`, in the empty directory `git_dir`."""
-    repository = Repository.around(source)
+def make_git_dir(git_dir: Path, repository: Repository | None) -> None:
+    """Make the private git directory, for trees of that repository's files, in the empty directory `git_dir`."""
     object_format = repository.object_format if repository else "sha1"
-    run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(git_dir), cwd=source)
+    run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", cwd=git_dir)
     for name in ("info", "objects/info"):
         (git_dir / name).mkdir(exist_ok=True)
     (git_dir / "info/attributes").write_text(ATTRIBUTES)
 
 
-def stage(git_dir: Path, directory: Path) -> WorkTree:
+def stage(git_dir: Path, directory: Path, repository: Repository | None) -> WorkTree:
     """List the files below `directory` in a private index, and put their content into `git_dir`.
 
     What counts is what `git add --all` takes: files that are tracked, or not ignored, byte for byte as they are on disk
-    now; repositories inside with their files too. Raises CloudError with git's reason.
+    now; repositories inside with their files too. repository: what is around the directory.
+    Raises CloudError with git's reason.
     """
-    repository = Repository.around(directory)
     tree = WorkTree(git_dir, Path(tempfile.mkdtemp(dir=git_dir)) / "index", directory, repository)
     (git_dir / "info/exclude").write_bytes(_content(repository.exclude) if repository else b"")
     if repository:
@@ -187,46 +216,14 @@ def stage(git_dir: Path, directory: Path) -> WorkTree:
     return tree
 
 
-def run(*arguments: str, cwd: Path, feed: bytes = b"", fine: tuple[int, ...] = (0,), **variables: str) -> bytes:
-    """What one git command prints. Raises CloudError with git's own complaint in one line.
-
-    fine: exit codes that are answers.
-    """
-    try:
-        done = subprocess.run(
-            command(*arguments), cwd=cwd, input=feed, capture_output=True, env=environment(**variables)
-        )
-    except FileNotFoundError:
-        raise CloudError("there is no git on PATH", fix="install git: it reads the trainer's source tree") from None
-    if done.returncode not in fine:
-        raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
-    return done.stdout
-
-
-def command(*arguments: str) -> list[str]:
-    """The command line of git with our options; `arguments` start with the subcommand."""
-    return ["git", *(word for key, value in OPTIONS.items() for word in ("-c", f"{key}={value}")), *arguments]
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment for git: without what a surrounding git (a hook, say) has set, plus `variables`."""
-    kept = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
-    outer = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith(kept)}
-    return {**outer, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **variables}
-
-
-def complaint(stderr: bytes) -> str:
-    """What git says is wrong, in one line: its first error, else its first fatal, else all but the hints."""
-    lines = stderr.decode(errors="replace").splitlines()
-    for start in ("error: ", "fatal: "):
-        for line in lines:
-            if line.startswith(start):
-                return line.removeprefix(start)
-    return " ".join(line for line in lines if not line.startswith(("hint:", "warning:")))
-
-
 def _path(entry: bytes) -> bytes:
     return entry.split(b"\t", 1)[1]
+
+
+def _merged(entry: bytes) -> bytes:
+    """The entry as one of stage 0, which takes the place of a path's unmerged ones."""
+    mode, identifier, _ = entry.split(b" ", 2)
+    return b"%b %b\t%b" % (mode, identifier, _path(entry))
 
 
 def _content(path: Path) -> bytes:

@@ -267,6 +267,38 @@ def test_an_edit_in_the_moment_of_git_add_is_seen(source: Path, sent: Sent, monk
     assert sent(source)["src/main.rs"] == b"two"
 
 
+def test_an_edit_and_a_new_file_are_seen_though_git_has_its_own_memory_of_the_directory(
+    source: Path, sent: Sent, tmp_path: Path
+) -> None:
+    monitor = tmp_path / "monitor"
+    monitor.write_text("#!/bin/sh\nprintf 'nothing has changed\\0'\n")
+    monitor.chmod(0o755)
+    git(source, "config", "core.fsmonitor", str(monitor))
+    git(source, "config", "core.untrackedCache", "true")
+    git(source, "update-index", "--fsmonitor", "--force-untracked-cache")
+    assert git(source, "status", "--porcelain") == ""
+    (source / "src/main.rs").write_text("edited")
+    (source / "src/new.rs").write_text("new")
+    assert git(source, "status", "--porcelain") == "", "git believes the monitor"
+    found = sent(source)
+    assert (found["src/main.rs"], found["src/new.rs"]) == (b"edited", b"new")
+
+
+def test_a_path_that_no_repository_may_have_is_one_clear_error(source: Path, take: Take) -> None:
+    (source / ".GIT").mkdir()
+    (source / ".GIT/config").touch()
+    with pytest.raises(CloudError, match=r"Ignoring path \.GIT/config") as error:
+        take(source)
+    assert "\n" not in error.value.problem
+
+
+def test_content_that_the_users_repository_has_lost_is_an_error_when_it_is_sent(source: Path, take: Take) -> None:
+    lost = git(source, "rev-parse", "HEAD:src/main.rs").strip()
+    (source / ".git/objects" / lost[:2] / lost[2:]).unlink()
+    with take(source) as taken, pytest.raises(CloudError, match=f"cannot send the source: .*{lost}"):
+        content(taken)
+
+
 def test_a_split_index_can_be_read(source: Path, sent: Sent) -> None:
     git(source, "update-index", "--split-index")
     (source / "new.rs").touch()
@@ -287,13 +319,23 @@ def test_a_conflict_is_sent_as_it_is_on_disk(source: Path, sent: Sent) -> None:
         git(source, "merge", "one")
     assert b"<<<<<<<" in sent(source)["src/main.rs"]
     assert "src/main.rs" in sent(crate)
+    (source / ".gitignore").write_text("main.rs\n")
+    assert b"<<<<<<<" in sent(source)["src/main.rs"], "tracked, so it counts though it is ignored"
+    (source / "src/main.rs").unlink()
+    assert "src/main.rs" not in sent(source)
 
 
 def test_a_repository_with_long_ids_can_be_read(tmp_path: Path, home: Path, sent: Sent) -> None:
     directory = workspace(tmp_path / "long")
     git(directory, "init", "--quiet", "--object-format=sha256")
+    (directory / "deleted.rs").touch()
     commit(directory)
-    assert "src/main.rs" in sent(directory)
+    (directory / "deleted.rs").unlink()
+    (directory / "new.rs").touch()
+    (directory / "src/main.rs").write_text("edited")
+    found = sent(directory)
+    assert sorted(found) == [".gitignore", "Cargo.toml", "new.rs", "src/main.rs"]
+    assert found["src/main.rs"] == b"edited"
 
 
 def test_submodules_and_repositories_inside_are_sent_with_their_files(source: Path, sent: Sent, tmp_path: Path) -> None:
@@ -328,11 +370,76 @@ def test_a_submodule_that_is_not_there_sends_nothing(source: Path, sent: Sent, t
     assert not [name for name in sent(source) if name.startswith("library")]
 
 
-def test_a_repository_inside_without_commits_is_one_clear_error(source: Path, take: Take) -> None:
+def test_a_repository_inside_without_commits_is_sent_with_its_files(source: Path, sent: Sent) -> None:
     git(source, "init", "--quiet", "inside")
-    with pytest.raises(CloudError, match="'inside/' does not have a commit checked out") as error:
-        take(source)
-    assert "\n" not in error.value.problem
+    (source / "inside/a.rs").write_text("a")
+    assert sent(source)["inside/a.rs"] == b"a"
+
+
+def test_a_file_that_became_a_repository_is_sent_as_that(source: Path, sent: Sent, tmp_path: Path) -> None:
+    library = workspace(tmp_path / "library")
+    git(library, "init", "--quiet")
+    commit(library)
+    (source / "src/main.rs").unlink()
+    git(source, "clone", "--quiet", str(library), "src/main.rs")
+    found = sent(source)
+    assert "src/main.rs" not in found
+    assert found["src/main.rs/src/main.rs"] == b"fn main() {}\n"
+
+
+def test_a_file_that_became_a_directory_and_the_other_way_round(source: Path, sent: Sent, take: Take) -> None:
+    (source / "deep").mkdir()
+    (source / "deep/a.rs").touch()
+    (source / "other").mkdir()
+    (source / "other/a.rs").touch()
+    (source / "file").touch()
+    commit(source)
+    shutil.rmtree(source / "deep")
+    (source / "deep").write_text("now a file")
+    (source / "file").unlink()
+    (source / "file").mkdir()
+    (source / "file/a.rs").write_text("now a directory")
+    (source / "other").rename(source / "moved")
+    (source / "other").symlink_to("moved")
+    found = sent(source)
+    assert (found["deep"], found["file/a.rs"], found["moved/a.rs"]) == (b"now a file", b"now a directory", b"")
+    assert not {"deep/a.rs", "file", "other/a.rs"} & found.keys()
+    with take(source) as taken:
+        assert members(taken)["other"].linkname == "moved"
+
+
+def test_a_file_that_is_only_announced_to_git_is_sent(source: Path, sent: Sent) -> None:
+    (source / "new.rs").write_text("new")
+    git(source, "add", "--intent-to-add", "new.rs")
+    assert sent(source)["new.rs"] == b"new"
+
+
+def test_a_crate_of_which_nothing_is_tracked_is_sent(source: Path, sent: Sent) -> None:
+    crate = workspace(source / "crates/new")
+    (source / "src/main.rs").write_text("edited, and not of the crate")
+    (crate / "README.md").write_text("of the crate, not of the repository")
+    assert sorted(sent(crate)) == [".gitignore", "Cargo.toml", "README.md", "src/main.rs"]
+    assert sent(crate)["src/main.rs"] == b"fn main() {}\n"
+
+
+@pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
+def test_an_ignored_crate_is_refused(source: Path, take: Take, file: str) -> None:
+    crate = workspace(source / "crates/trainer")
+    (crate / file).write_text("*\n")
+    with pytest.raises(UsageError, match=r"Cargo.toml is ignored"):
+        take(crate)
+
+
+def test_the_users_settings_of_git_diff_do_not_matter(source: Path, sent: Sent, tmp_path: Path) -> None:
+    crate = workspace(source / "crates/trainer")
+    commit(source)
+    (crate / "src/main.rs").rename(crate / "src/moved.rs")
+    (source / "src/main.rs").write_text("edited")
+    settings = {"diff.relative": "true", "diff.renames": "copies", "diff.noprefix": "true", "core.quotePath": "false"}
+    for key, value in (settings | {"diff.external": "false", "status.showUntrackedFiles": "no"}).items():
+        git(source, "config", "--global", key, value)
+    assert sorted(sent(crate)) == [".gitignore", "Cargo.toml", "src/moved.rs"]
+    assert sent(source)["src/main.rs"] == b"edited"
 
 
 def test_a_linked_work_tree_is_a_source_too(source: Path, sent: Sent, tmp_path: Path) -> None:
