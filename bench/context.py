@@ -2,8 +2,8 @@
 
 Beside the Docker SDK's own archive of the directory, GNU tar's of the very files that the Dockerfile copies, and git's
 of the commit, which is how ours is sent once the files are known. The workspace has what real ones have: sources, a
-history, and a `target` that git ignores. Its objects are in a pack, as in a clone, or each in a file, as git leaves them
-until there are 6,700: https://git-scm.com/docs/git-gc.
+history, and a `target` that git ignores. Its objects are in a pack, as in a clone, or each in a file, as git leaves
+them until there are 6,700: https://git-scm.com/docs/git-gc.
 """
 
 from __future__ import annotations
@@ -126,11 +126,10 @@ def measure_shape(title: str, files: int, size: int, runs: int) -> list[Figure]:
             SDK: lambda: send_sdk(source),
             ARCHIVE: lambda: send_archive(source),
         }
-        sizes = {name: sender() for name, sender in senders.items()}
-        actions = {name: same(sender, sizes[name]) for name, sender in senders.items()}
-        loose = alternate(runs, {name: action for name, action in actions.items() if name != SDK})
+        loose = alternate(runs, {name: same(sender, sender()) for name, sender in senders.items() if name != SDK})
         run(["git", "-c", "pack.window=0", "gc", "--quiet"], cwd=source)
-        packed = alternate(runs, actions)
+        sizes = {name: sender() for name, sender in senders.items()}
+        packed = alternate(runs, {name: same(sender, sizes[name]) for name, sender in senders.items()})
     # A build is sent an archive, so the goal is one of what is copied: a file in it takes 512 bytes more, and padding.
     megabytes = {name: Sample(name, (bytes / 1e6,)) for name, bytes in (sizes | {COPIED: copied}).items()}
     beside = (megabytes[COPIED], megabytes[TAR], megabytes[SDK])
