@@ -23,7 +23,7 @@ ROWS = {
     "rebuild": "bench.rebuild",
     "launch": "bench.launch",
     "boot": "bench.boot",
-    "download": "bench.fetch",
+    "download": "bench.download",
     "memory": "bench.memory",
 }
 """The rows by name, with the module that measures each."""
