@@ -24,6 +24,7 @@ ROWS = {
     "launch": "bench.launch",
     "boot": "bench.boot",
     "download": "bench.download",
+    "upload": "bench.upload",
     "memory": "bench.memory",
 }
 """The rows by name, with the module that measures each."""

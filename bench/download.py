@@ -1,4 +1,4 @@
-"""How fast a bundle comes down: this project's download beside s5cmd, `aws s3 sync` and rclone, against one local server.
+"""How fast a bundle comes down: this project's download beside s5cmd, `aws s3 sync` and rclone, from one server.
 
 Every file that any of them fetched must have the right sha256. `python -m bench.download BUCKET DATA DIRECTORY` is the
 process that is timed.

