@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cloud.config import DEFAULTS, PACKAGE
+from cloud.records import File
 
 from .figures import Figure, Goal, Sample, check, run
-from .seaweed import BLOCK, Store, Taken
+from .seaweed import BLOCK, Store, Taken, same, sha256
 from .syncing import Instance
 
 OURS = "solver-cloud"
@@ -111,6 +112,8 @@ def figures(server: Store, runs: int, scale: float) -> Iterator[Figure]:
                 if changed:
                     write(checkpoint, scale)
                 used, seconds = one(instance, bucket, training)
+                written = File(checkpoint.name, checkpoint.stat().st_size, sha256(checkpoint))
+                same(server.stored(bucket, "output/"), [written], OURS)
                 taken.append(100 * used.cpu_seconds / (CORES * INTERVAL))
                 lost += [] if seconds is None else [100 * seconds / INTERVAL]
             what = f"a sync every {INTERVAL} s on {CORES} busy processors, {case}"
@@ -139,9 +142,13 @@ def quiet_speed(training: Trainers) -> float:
 
 
 def write(checkpoint: Path, scale: float) -> None:
-    """Another checkpoint than before, written as the trainer does: another file that takes the name."""
+    """Another checkpoint than before, written as the trainer does: another file that takes the name.
+
+    It is a second old, because a snapshot leaves out what may still be being written.
+    """
     partial = checkpoint.with_suffix(".tmp")
     with partial.open("wb") as out:
         for _ in range(max(1, int(CHECKPOINT * scale))):
             out.write(os.urandom(BLOCK))
+    os.utime(partial, (time.time() - 1, time.time() - 1))
     partial.replace(checkpoint)

@@ -221,13 +221,20 @@ class Taken:
 
 
 def timed(command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path | None = None) -> Taken:
-    """Run a command; WrongResultError if it fails."""
-    began = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], env=environment, cwd=cwd, stdin=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    check(process.returncode == 0, f"{command[0]} ended with {process.returncode}")
-    return Taken(time.perf_counter() - began, used.ru_utime + used.ru_stime)
+    """Run a command; WrongResultError with the last of what it printed if it fails."""
+    words = [str(word) for word in command]
+    with tempfile.TemporaryFile() as printed:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            words, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        said = printed.read()[-2000:].decode(errors="replace")
+    check(process.returncode == 0, f"{words[0]} ended with {process.returncode}:\n{said}")
+    return Taken(seconds, used.ru_utime + used.ru_stime)
 
 
 def same(found: set[File], files: Sequence[File], tool: str) -> None:
