@@ -25,6 +25,7 @@ ROWS = {
     "boot": "bench.boot",
     "download": "bench.download",
     "upload": "bench.upload",
+    "sync": "bench.loss",
     "memory": "bench.memory",
 }
 """The rows by name, with the module that measures each."""

@@ -1,4 +1,4 @@
-"""How fast output goes up, by what an instance runs and by s5cmd, `aws s3 sync` and rclone, and what its trainer loses.
+"""How fast output goes up: what an instance runs, beside s5cmd, `aws s3 sync` and rclone, to one server.
 
 The instance takes its snapshot and syncs that, here with the AWS CLI of PyPI in place of Amazon Linux's. Its trainer
 has ended, so that the snapshot links: that stands for the copies of a running trainer's output, which take no more on
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from . import loss
 from .figures import Figure, Goal, Sample, alternate, check
 from .seaweed import FileSet, Store, file_sets, same, store, timed
 from .slow_aws import in_front_of
@@ -23,11 +22,10 @@ Tool = Callable[[str], float]
 
 
 def measure(runs: int = 3, scale: float = 1) -> Iterator[Figure]:
-    """Each tool on each set of files, and the trainer's loss; scale: of bytes, of the number of the small files."""
+    """Each tool on each set of files; scale: of the bytes of the one, of the number of the other."""
     with store() as server:
         for files in file_sets(server.directory, scale):
             yield from figures(server, files, runs)
-        yield from loss.figures(server, runs, scale)
 
 
 def figures(server: Store, files: FileSet, runs: int) -> Iterator[Figure]:
