@@ -115,6 +115,7 @@ def measure(runs: int = 5, scale: float = 1) -> Iterator[Figure]:
         checkpoint.parent.mkdir()
         write(checkpoint, scale)
         instance.run(SYNC, bucket)
+        versions = {name: server.versions[name] for name in ("aws", "weed")}
         for case, changed in cases.items():
             taken, lost = [], []
             for _ in range(runs):
@@ -127,7 +128,7 @@ def measure(runs: int = 5, scale: float = 1) -> Iterator[Figure]:
                 same(server.stored(bucket, "output/"), [written], OURS)
             what = f"a sync every {INTERVAL} s beside a trainer on {len(PROCESSORS)} processors, {case}"
             command = f"{SYNC} (userdata/sync.sh)"
-            yield Figure(f"{what}: of the processors", "%", Sample(OURS, tuple(taken)), (), GOAL, command)
+            yield Figure(f"{what}: of the processors", "%", Sample(OURS, tuple(taken)), (), GOAL, command, versions)
             yield Figure(f"{what}: of its speed", "%", Sample(OURS, tuple(lost)), (), GOAL, command)
 
 

@@ -69,9 +69,14 @@ class Store:
     @property
     def environment(self) -> dict[str, str]:
         """What a command needs to find the peers, and the server, as far as it knows AWS_ENDPOINT_URL."""
-        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        cache = str(self.directory / "cache")
-        return {**os.environ, **KEYS, "AWS_ENDPOINT_URL": self.address, "PATH": path, "XDG_CACHE_HOME": cache}
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **KEYS,
+            "AWS_ENDPOINT_URL": self.address,
+            "AWS_CONFIG_FILE": os.devnull,  # what the user has set for AWS is to change nothing here
+            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
+        }
 
     @cached_property
     def s3(self) -> S3Client:

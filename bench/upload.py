@@ -51,7 +51,7 @@ def figures(server: Store, files: FileSet, runs: int) -> Iterator[Figure]:
 def figure(what: str, found: dict[str, Sample], goal: Goal | None, server: Store) -> Figure:
     """Ours beside the peers."""
     beside = tuple(sample for name, sample in found.items() if name != OURS)
-    return Figure(what, "s", found[OURS], beside, goal, "take_snapshot; s3_sync (userdata/sync.sh)", server.versions)
+    return Figure(what, "s", found[OURS], beside, goal, "sync_output (userdata/sync.sh)", server.versions)
 
 
 def first_sync(instance: Instance) -> Tool:
