@@ -23,7 +23,9 @@ ROWS = {
     "rebuild": "bench.rebuild",
     "launch": "bench.launch",
     "boot": "bench.boot",
-    "download": "bench.fetch",
+    "download": "bench.download",
+    "upload": "bench.upload",
+    "sync": "bench.loss",
     "memory": "bench.memory",
 }
 """The rows by name, with the module that measures each."""

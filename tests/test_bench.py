@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from bench import __main__ as bench
 from bench import hash, many_jobs, report
 from bench.figures import Figure, Goal, Sample, WrongResultError, alternate, check, run
+from bench.seaweed import same
+from bench.syncing import Instance
+from cloud.records import File
 
 PEER = Sample("peer", (2.0, 4.0, 9.0))
 
@@ -165,6 +169,25 @@ def test_every_row_can_be_measured() -> None:
 def test_a_command_that_fails_is_a_wrong_result() -> None:
     with pytest.raises(WrongResultError, match="sh ended with 3:\nno luck"):
         run(["sh", "-c", "echo no luck >&2; exit 3"])
+
+
+def test_a_file_that_is_missing_or_another_is_a_wrong_result() -> None:
+    right, other = File("a", 1, "right"), File("a", 1, "other")
+    same({right}, [right], "tool")
+    for found in ({other}, {right, other}, set[File]()):
+        with pytest.raises(WrongResultError, match=r"tool: \d files .* such as \['a'\]"):
+            same(found, [right], "tool")
+
+
+def test_a_function_of_the_instance_runs_without_the_rest_of_its_job(tmp_path: Path) -> None:
+    instance = Instance(tmp_path, os.environ)
+    instance.forget()
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "a").write_text("1")
+    assert instance.run("take_snapshot ended", "bucket").cpu_seconds > 0
+    assert (tmp_path / "snapshot" / "a").read_text() == "1"
+    with pytest.raises(WrongResultError, match="bash ended with 3:\nno luck"):
+        instance.run("{ echo no luck; exit 3; }", "bucket")
 
 
 def test_the_row_of_many_jobs_for_real() -> None:

@@ -26,7 +26,8 @@ take_snapshot() {
     in_group "$SYNC_LIMIT" python3 -c "$SNAPSHOT_PY" "$OUTPUT" "$SNAPSHOT" "$STATE/snapshot.json" "$1"
 }
 
-# s3_sync SECONDS DIRECTORY PREFIX
+# s3_sync SECONDS DIRECTORY PREFIX. Not under `nice`, which would save the trainer nothing, and what is not in S3 yet is
+# what a lost machine costs (docs/performance.md).
 s3_sync() {
     in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors --delete "$2" "$S3/$3"
 }
