@@ -1,7 +1,7 @@
 """How fast a bundle comes down: this project's download beside s5cmd, `aws s3 sync` and rclone, from one server.
 
-Every file that any of them fetched must have the right sha256. `python -m bench.download BUCKET DATA DIRECTORY` is the
-process that is timed.
+Every file that any of them fetched must have the right sha256; ours and one of the peers see to that themselves.
+`python -m bench.download BUCKET DATA DIRECTORY` is the process that is timed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from pathlib import Path
 
 from cloud import download, records
 from cloud.aws import Aws
+from cloud.commands import seldom_collected
 from cloud.config import PACKAGE, Settings
 from cloud.records import File
 
-from .figures import Figure, alternate
+from .figures import Figure, Goal, Sample, alternate, check
 from .peers import own_version
 from .seaweed import REGION, FileSet, Store, file_sets, same, sha256, store, timed
+from .slow_aws import in_front_of
 
-OURS = "solver-cloud"
+OURS, VERIFIED = "solver-cloud", "s5cmd, then sha256sum"
+GOALS = {"one big file": Goal(1.11, "s5cmd"), "many small files": Goal(0.33, "aws")}
 DATA = "model"
 """The job whose bundle it is."""
 
@@ -41,6 +44,10 @@ def measure(runs: int = 3, scale: float = 1) -> Iterator[Figure]:
 def figures(server: Store, bucket: str, files: FileSet, runs: int) -> Iterator[Figure]:
     """The set fetched, and fetched again where nothing has changed."""
     commands = tools(server, bucket)
+    sums = server.directory / "sums"
+    sums.write_text("".join(f"{file.sha256}  {file.path}\n" for file in files.files))
+    checked = 'directory=$1 sums=$2; shift 2; "$@" && cd "$directory" && sha256sum --quiet --check "$sums"'
+    commands[VERIFIED] = lambda to: ["sh", "-c", checked, "sh", str(to), str(sums), *commands["s5cmd"](to)]
 
     def fetch(tool: str) -> Callable[[], float]:
         def fresh() -> float:
@@ -57,13 +64,24 @@ def figures(server: Store, bucket: str, files: FileSet, runs: int) -> Iterator[F
 
     found = alternate(runs, {tool: fetch(tool) for tool in commands}, warm=0)
     again = alternate(runs, {OURS: lambda: once(OURS)}, warm=0)
+    calls = calls_of_nothing_changed(server, commands[OURS](server.directory / OURS))
     for tool in commands:
         shutil.rmtree(server.directory / tool)
     what = f"download, {files.title}, {files.gigabytes:.3g} GB"
     peers = tuple(found[tool] for tool in commands if tool != OURS)
     versions = {**server.versions, "boto3": own_version("boto3")}
-    yield Figure(what, "s", found[OURS], peers, None, "cloud.download.download(…)", versions)
+    yield Figure(what, "s", found[OURS], peers, GOALS[files.title], "cloud.download.download(…)", versions)
     yield Figure(f"{what}: again, nothing changed", "s", again[OURS])
+    yield Figure(f"{what}: again, nothing changed: calls, of the record", "calls", Sample(OURS, (calls,)), (), Goal(1))
+
+
+def calls_of_nothing_changed(server: Store, command: list[str]) -> int:
+    """How many calls of S3 a download makes that has nothing to do; WrongResultError if one is not for the record."""
+    with in_front_of(server.address) as aws:
+        timed(command, {**server.environment, "AWS_ENDPOINT_URL": aws.address}, PACKAGE)
+    others = [call.operation for call in aws.calls if not call.operation.endswith(f"/{records.key(DATA)}")]
+    check(bool(aws.calls) and not others, f"nothing had changed, and yet: {others[:3] or 'no call at all'}")
+    return len(aws.calls)
 
 
 def tools(server: Store, bucket: str) -> dict[str, Callable[[Path], list[str]]]:
@@ -102,12 +120,13 @@ def put(server: Store, bucket: str, files: FileSet) -> None:
 
 def fetch(bucket: str, data: str, directory: Path) -> None:
     """This project's download, as a process of its own."""
-    aws = Aws(Settings.from_context({}).with_(bucket=bucket, region=REGION))
-    record = records.read(aws, data)
-    assert record
-    download.download(
-        aws, f"{data}/", record.bundle, directory, progress=lambda _: None, waiting=lambda: print("waiting")
-    )
+    with seldom_collected():
+        aws = Aws(Settings.from_context({}).with_(bucket=bucket, region=REGION))
+        record = records.read(aws, data)
+        assert record
+        download.download(
+            aws, f"{data}/", record.bundle, directory, progress=lambda _: None, waiting=lambda: print("waiting")
+        )
 
 
 if __name__ == "__main__":

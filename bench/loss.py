@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud.config import DEFAULTS, PACKAGE
+from cloud.config import PACKAGE
+from cloud.defaults import DEFAULTS
 from cloud.records import File
 
 from .figures import Figure, Goal, Sample, check, run
