@@ -59,12 +59,13 @@ class FileSet:
 class Store:
     """A running server, and a directory for what is moved there and back.
 
-    bin: where the peers are, in an environment of their own.
+    bin: where the peers are, in an environment of their own. pid: of the server.
     """
 
     address: str
     directory: Path
     bin: Path
+    pid: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,6 +78,12 @@ class Store:
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(self.directory / "cache"),
         }
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What the server has taken of processors so far, as proc_pid_stat(5) has it."""
+        after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
 
     @cached_property
     def s3(self) -> S3Client:
@@ -134,14 +141,14 @@ def store() -> Iterator[Store]:
     with (
         tempfile.TemporaryDirectory() as data,
         tempfile.TemporaryDirectory() as name,
-        _server(bin / "weed", Path(data)) as address,
+        _server(bin / "weed", Path(data)) as (address, pid),
     ):
-        yield Store(address, Path(name), bin)
+        yield Store(address, Path(name), bin, pid)
 
 
 @contextmanager
-def _server(weed: Path, directory: Path) -> Iterator[str]:
-    """seaweedfs with its data in a directory; yields the address of its S3 API."""
+def _server(weed: Path, directory: Path) -> Iterator[tuple[str, int]]:
+    """seaweedfs with its data in a directory; yields the address of its S3 API and its process id."""
     id, secret, _ = KEYS.values()
     identity = {
         "name": "bench",
@@ -160,7 +167,7 @@ def _server(weed: Path, directory: Path) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{ports['s3']}"
             _until_answers(process, address, directory / "log")
-            yield address
+            yield address, process.pid
         finally:
             process.kill()  # a clean end takes it a minute, and its data goes too
 
