@@ -206,8 +206,8 @@ def find(aws: Aws, reference: str) -> Job:
 
 def _by_id(aws: Aws, id: str) -> Job | None:
     """The job of that id, from its instance and its record, looked at at once; None when there is neither."""
-    _ = aws.ec2, aws.s3, aws.bucket  # clients are made before the threads that use them
-    with ThreadPoolExecutor(2) as pool:
+    _ = aws.s3, aws.bucket  # made before the thread that uses it; EC2's client takes 0.1 s, while S3 is being asked
+    with ThreadPoolExecutor(1) as pool:
         record, instance = pool.submit(records.read, aws, id), _instance(aws, id)
         if instance or record.result():
             return Job.joined(id, instance, record.result(), aws.bucket)

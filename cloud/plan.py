@@ -105,15 +105,18 @@ def look(aws: Aws, wanted: Wanted, snapshot: Snapshot, config: TrainerConfig, ou
     Raises CloudError when the account is not set up, or no machine is to be had.
     """
     settings = aws.settings
-    _ = aws.ec2, aws.ecr, aws.pricing, aws.service_quotas, aws.ssm  # made before the threads that use them
     with ThreadPoolExecutor(8) as pool:
+        # Clients are made before the threads that use them, and by this one; the next while the last is waited for.
+        _ = aws.ec2, aws.ssm
         describing = pool.submit(machine.look, aws, wanted)
-        naming = pool.submit(registry.repository_uri, aws, settings.repository)
-        pricing = pool.submit(prices.disk, aws, prices.Disk.of(settings))
-        bucket = pool.submit(lambda: aws.bucket)
         baking = pool.submit(machine_images.ours, aws)
+        _ = aws.ecr
+        naming = pool.submit(registry.repository_uri, aws, settings.repository)
+        _ = aws.pricing, aws.service_quotas
+        pricing = pool.submit(prices.disk, aws, prices.Disk.of(settings))
         looking = None if isinstance(wanted, Needs) else pool.submit(offers.look, aws, wanted, settings.markets)
-        _ = aws.s3, aws.ec2_once  # which the launch needs next: making them takes as long as an answer
+        _ = aws.s3, aws.ec2_once  # which the launch needs next
+        bucket = pool.submit(lambda: aws.bucket)  # makes a client, if the account is not known yet
         kind = describing.result()
         tag = snapshot.tag(settings.builder_image, settings.runtime_image, kind.platform)
         pushing = pool.submit(registry.pushed, aws, settings.repository, tag)
