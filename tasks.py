@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Collection, Context, Program, task
 
-# invoke keeps no compiled modules, and so none of those below would be; each command took a tenth of a second for it.
+# invoke keeps no compiled modules, and so none of those below would be: a twentieth of each command's time.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 if TYPE_CHECKING:

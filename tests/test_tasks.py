@@ -91,6 +91,24 @@ LAUNCH = ("launch", "--instance", "c7i.4xlarge")
 
 
 @pytest.mark.parametrize(("told", "kept"), [("", True), ("1", False)])
+def test_inv_keeps_tasks_compiled_unless_python_is_told_not_to(
+    told: str, kept: bool, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "inv", tmp_path)
+    for directory in (tmp_path, tmp_path / ".venv"):
+        shutil.copy(REPOSITORY / "requirements.lock", directory)
+    invoke = tmp_path / ".venv" / "bin" / "inv"
+    invoke.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke "$@"\n')
+    invoke.chmod(0o755)
+    (tmp_path / "tasks.py").write_text("from invoke import task\n@task\ndef one(c): print('done')\n")
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": told}
+    done = subprocess.run([tmp_path / "inv", "one"], check=True, cwd=home, env=environment, stdout=subprocess.PIPE)
+    assert done.stdout == b"done\n"
+    assert (tmp_path / "__pycache__").exists() == kept
+
+
+@pytest.mark.parametrize(("told", "kept"), [("", True), ("1", False)])
 def test_modules_are_compiled_once_unless_python_is_told_not_to(
     told: str, kept: bool, tmp_path: Path, home: Path
 ) -> None:
