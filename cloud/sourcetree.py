@@ -83,7 +83,7 @@ class WorkTree:
         return run(*arguments, cwd=self.directory, feed=feed, fine=(0,), **variables)
 
     def entries(self, *arguments: str) -> list[bytes]:
-        """The index's entries below the directory, as `git ls-files -z` prints them."""
+        """What `git ls-files -z` prints of the directory: the index's entries, unless it is asked for others."""
         return self.run("ls-files", "-z", "--full-name", *arguments).split(b"\0")[:-1]
 
     def enter(self, entries: Iterable[bytes]) -> None:
@@ -163,8 +163,7 @@ class WorkTree:
 
     def _new(self) -> list[bytes]:
         """Files that are neither in the index nor ignored; repositories, which end with a slash."""
-        arguments = ("-z", "--full-name", "--others", "--exclude-standard")
-        return self.run("ls-files", *arguments).split(b"\0")[:-1]
+        return self.entries("--others", "--exclude-standard")
 
     def drop_dockerignored(self) -> None:
         """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
