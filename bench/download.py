@@ -11,10 +11,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloud import download, records
 from cloud.aws import Aws
@@ -22,15 +23,19 @@ from cloud.commands import seldom_collected
 from cloud.config import PACKAGE, Settings
 from cloud.records import File
 
-from .figures import Figure, Goal, Sample, alternate, check
+from .canned import BEGAN
+from .figures import Figure, Goal, Sample, alternate
+from .file_sets import FileSet, file_sets, same, sha256
 from .peers import own_version
-from .seaweed import REGION, FileSet, Store, file_sets, same, sha256, store, timed
-from .slow_aws import in_front_of
+from .seaweed import OURS, REGION, Store, store, timed
+from .slow_aws import calls_of
 
-OURS, VERIFIED = "solver-cloud", "s5cmd, then sha256sum"
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+VERIFIED = "s5cmd, then sha256sum"
 LEAST = "what s5cmd, S3's server and sha256 need of the processors, shared out evenly"
 """No download of s5cmd's speed that verifies what it brings can be faster here."""
-GOALS = {"one big file": Goal(1.11, "s5cmd"), "many small files": Goal(0.33, "aws")}
 DATA = "model"
 """The job whose bundle it is."""
 
@@ -40,7 +45,7 @@ def measure(runs: int = 3, scale: float = 1) -> Iterator[Figure]:
     with store() as server:
         for files in file_sets(server.directory, scale):
             with server.bucket(files.title.replace(" ", "-")) as bucket:
-                put(server, bucket, files)
+                put_bundle(server.s3, bucket, DATA, f"{DATA}/", files.directory, files.files)
                 shutil.rmtree(files.directory)
                 yield from figures(server, bucket, files, runs)
 
@@ -63,8 +68,8 @@ def figures(server: Store, bucket: str, files: FileSet, runs: int) -> Iterator[F
 
         return fresh
 
-    def once(tool: str) -> float:
-        return timed(commands[tool](server.directory / tool), server.environment, PACKAGE).seconds
+    def once(tool: str, **environment: str) -> float:
+        return timed(commands[tool](server.directory / tool), server.environment | environment, PACKAGE).seconds
 
     def least() -> float:
         before = server.cpu_seconds
@@ -77,24 +82,19 @@ def figures(server: Store, bucket: str, files: FileSet, runs: int) -> Iterator[F
 
     found = alternate(runs, {**{tool: fetch(tool) for tool in commands}, LEAST: least}, warm=0)
     again = alternate(runs, {OURS: lambda: once(OURS)}, warm=0)
-    calls = calls_of_nothing_changed(server, commands[OURS](server.directory / OURS))
+    calls = calls_of(
+        server.address,
+        lambda address: once(OURS, AWS_ENDPOINT_URL=address),
+        only=f"GET /{bucket}/{records.key(DATA)}",
+    )
     for tool in commands:
         shutil.rmtree(server.directory / tool)
     what = f"download, {files.title}, {files.gigabytes:.3g} GB"
     peers = tuple(sample for name, sample in found.items() if name != OURS)
     versions = {**server.versions, "boto3": own_version("boto3")}
-    yield Figure(what, "s", found[OURS], peers, GOALS[files.title], "cloud.download.download(…)", versions)
+    yield Figure(what, "s", found[OURS], peers, files.goal, "cloud.download.download(…)", versions)
     yield Figure(f"{what}: again, nothing changed", "s", again[OURS])
     yield Figure(f"{what}: again, nothing changed: calls, of the record", "calls", Sample(OURS, (calls,)), (), Goal(1))
-
-
-def calls_of_nothing_changed(server: Store, command: list[str]) -> int:
-    """How many calls of S3 a download makes that has nothing to do; WrongResultError if one is not for the record."""
-    with in_front_of(server.address) as aws:
-        timed(command, {**server.environment, "AWS_ENDPOINT_URL": aws.address}, PACKAGE)
-    others = [call.operation for call in aws.calls if not call.operation.endswith(f"/{records.key(DATA)}")]
-    check(bool(aws.calls) and not others, f"nothing had changed, and yet: {others[:3] or 'no call at all'}")
-    return len(aws.calls)
 
 
 def tools(server: Store, bucket: str) -> dict[str, Callable[[Path], list[str]]]:
@@ -103,32 +103,23 @@ def tools(server: Store, bucket: str) -> dict[str, Callable[[Path], list[str]]]:
     remote = server.rclone(f"{bucket}/{DATA}")
     return {
         OURS: lambda to: [sys.executable, "-m", "bench.download", bucket, DATA, str(to)],
-        "s5cmd": lambda to: [
-            "s5cmd",
-            "--endpoint-url",
-            server.address,
-            "--log",
-            "error",
-            "cp",
-            f"{source}/*",
-            f"{to}/",
-        ],
+        "s5cmd": lambda to: [*server.s5cmd, "cp", f"{source}/*", f"{to}/"],
         "aws": lambda to: ["aws", "s3", "sync", "--only-show-errors", source, str(to)],
         "rclone": lambda to: ["rclone", "copy", "--quiet", "--transfers=16", remote, str(to)],
     }
 
 
-def put(server: Store, bucket: str, files: FileSet) -> None:
-    """Put a set of files into a bucket, with the record that says what they are."""
+def put_bundle(s3: S3Client, bucket: str, job: str, prefix: str, directory: Path, files: Sequence[File]) -> None:
+    """Put a directory's files below a prefix, as the bundle of a job, with the record that says what they are."""
 
-    def one(file: File) -> None:
-        server.s3.upload_file(str(files.directory / file.path), bucket, f"{DATA}/{file.path}")
+    def put(file: File) -> None:
+        s3.upload_file(str(directory / file.path), bucket, f"{prefix}{file.path}")
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(one, files.files))
-    record = {"version": 1, "job": DATA, "status": "complete", "launched_at": "2026-01-01T00:00:00Z"}
-    body = json.dumps(record | {"bundle": [asdict(file) for file in files.files]}).encode()
-    server.s3.put_object(Bucket=bucket, Key=records.key(DATA), Body=body)
+        list(pool.map(put, files))
+    record = {"version": 1, "job": job, "status": "complete", "launched_at": records.iso(BEGAN)}
+    body = json.dumps(record | {"bundle": [asdict(file) for file in files]}).encode()
+    s3.put_object(Bucket=bucket, Key=records.key(job), Body=body)
 
 
 def fetch(bucket: str, data: str, directory: Path) -> None:

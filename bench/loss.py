@@ -22,10 +22,10 @@ from cloud.defaults import DEFAULTS
 from cloud.records import File
 
 from .figures import Figure, Goal, Sample, check, run
-from .seaweed import BLOCK, Taken, same, sha256, store
+from .file_sets import BLOCK, same, sha256
+from .seaweed import OURS, Taken, store
 from .syncing import Instance
 
-OURS = "solver-cloud"
 SYNC = "sync_everything running"
 GOAL = Goal(2)
 INTERVAL = int(DEFAULTS["sync_seconds"])

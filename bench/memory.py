@@ -11,15 +11,14 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from hashlib import file_digest
 from pathlib import Path
 
 from cloud.aws import Aws
-from cloud.records import File, iso, key
+from cloud.records import File
 
-from .canned import BEGAN
+from .download import put_bundle
 from .figures import Figure, Goal, Sample, check, run
+from .file_sets import sha256
 from .peers import own_version, program_version
 from .user import EXAMPLE, User, inv, on_local_cloud
 
@@ -54,14 +53,8 @@ def make(directory: Path, sizes: dict[int, int], scale: float) -> list[File]:
             with path.open("wb") as out:
                 for _ in range(size // MB):
                     out.write(generator.randbytes(max(1, int(MB * scale))))
-            made.append(File(path.name, path.stat().st_size, digest(path)))
+            made.append(File(path.name, path.stat().st_size, sha256(path)))
     return made
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as data:
-        return file_digest(data, "sha256").hexdigest()
 
 
 def launch(user: User, name: str, sizes: dict[int, int], scale: float) -> float:
@@ -82,16 +75,12 @@ def download(user: User, aws: Aws, job: str, sizes: dict[int, int], scale: float
     """MB that the download of a bundle of so much takes."""
     made = user.home / "bundle"
     files = make(made, sizes, scale)
-    for file in files:
-        aws.s3.upload_file(str(made / file.path), aws.bucket, f"jobs/{job}/bundle/{file.path}")
-    record = {"version": 1, "job": job, "status": "complete", "launched_at": iso(BEGAN), "asked": {}}
-    body = json.dumps(record | {"bundle": [asdict(file) for file in files]}).encode()
-    aws.s3.put_object(Bucket=aws.bucket, Key=key(job), Body=body)
+    put_bundle(aws.s3, aws.bucket, job, f"jobs/{job}/bundle/", made, files)
     shutil.rmtree(made)
     target = user.home / job
     _, megabytes = peak(user, ["download", job, "--output", str(target)])
     for file in files:
-        check(digest(target / file.path) == file.sha256, f"{file.path} came down wrong")
+        check(sha256(target / file.path) == file.sha256, f"{file.path} came down wrong")
     shutil.rmtree(target)
     return megabytes
 

@@ -1,4 +1,4 @@
-"""What the rows of downloads and uploads share: a fast S3 server here, sets of files, and tools that move them.
+"""What the rows of downloads and uploads share: a fast S3 server here, and the tools beside which ours are timed.
 
 The server is seaweedfs. Server, tools and disk share the machine, so seconds compare the tools on it, and no more.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,35 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloud.records import File
+from localcloud.registry import free_port
 
 from .figures import check
+from .file_sets import BLOCK
 from .peers import program_version, venv
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+OURS = "solver-cloud"
 REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": REGION}
 TOOLS = {"s5cmd": "version", "aws": "--version", "rclone": "version"}
 """The peers, and what to ask each for its version."""
-ODD = "an odd name, naïve +%2F ~"
-"""Not with a line feed, which s5cmd cannot upload."""
-BLOCK = 1_000_000
 DOORS = ("master", "volume", "filer", "s3")
 """The parts of seaweedfs that listen."""
-
-
-@dataclass(frozen=True)
-class FileSet:
-    """A directory of files, no two alike."""
-
-    title: str
-    directory: Path
-    files: tuple[File, ...]
-
-    @property
-    def gigabytes(self) -> float:
-        return sum(file.size for file in self.files) / 1e9
 
 
 @dataclass(frozen=True)
@@ -97,6 +82,11 @@ class Store:
         """The version of each peer and of the server."""
         asked = {**TOOLS, "weed": "version"}
         return {tool: program_version(str(self.bin / tool), word) for tool, word in asked.items()}
+
+    @property
+    def s5cmd(self) -> tuple[str, ...]:
+        """s5cmd, which does not know AWS_ENDPOINT_URL, before its subcommand."""
+        return "s5cmd", "--endpoint-url", self.address, "--log", "error"
 
     def rclone(self, place: str) -> str:
         """BUCKET/PREFIX as rclone wants it."""
@@ -156,7 +146,7 @@ def _server(weed: Path, directory: Path) -> Iterator[tuple[str, int]]:
         "actions": ["Admin", "Read", "Write", "List"],
     }
     (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = {name: _free_port() for name in (*DOORS, *(f"{door}.port.grpc" for door in DOORS))}
+    ports = {name: free_port() for name in (*DOORS, *(f"{door}.port.grpc" for door in DOORS))}
     command = [
         *(str(weed), "server", "-s3", "-ip=127.0.0.1", f"-dir={directory}", f"-s3.config={directory / 's3.json'}"),
         *("-master.telemetry=false", "-master.volumeSizeLimitMB=512", "-volume.max=100"),
@@ -172,12 +162,6 @@ def _server(weed: Path, directory: Path) -> Iterator[tuple[str, int]]:
             process.kill()  # a clean end takes it a minute, and its data goes too
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def _until_answers(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     """Wait for a server's first answer, whatever it is."""
     for _ in range(300):
@@ -191,33 +175,6 @@ def _until_answers(process: subprocess.Popen[bytes], address: str, log: Path) ->
         else:
             return
     check(False, "seaweedfs does not answer")
-
-
-def file_sets(directory: Path, scale: float) -> Iterator[FileSet]:
-    """The two sets that the figures are about: one file of 2 GB, and 10,000 of 100 KB."""
-    shapes = {"one big file": (1, int(2e9 * scale)), "many small files": (max(1, int(10_000 * scale)), 100_000)}
-    for title, (count, size) in shapes.items():
-        place = directory / title.replace(" ", "-")
-        yield FileSet(title, place, make(place, count, size))
-
-
-def make(directory: Path, count: int, size: int) -> tuple[File, ...]:
-    """So many files, no two alike; the first has an odd name."""
-    generator = random.Random(size)
-    made = []
-    for number in range(count):
-        path = directory / f"{number // 100}" / (ODD if number == 0 else f"{number}.bin")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            for begin in range(0, size, BLOCK):
-                out.write(generator.randbytes(min(BLOCK, size - begin)))
-        made.append(File(path.relative_to(directory).as_posix(), size, sha256(path)))
-    return tuple(made)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -243,9 +200,3 @@ def timed(command: Sequence[str | Path], environment: Mapping[str, str], cwd: Pa
         said = printed.read()[-2000:].decode(errors="replace")
     check(process.returncode == 0, f"{words[0]} ended with {process.returncode}:\n{said}")
     return Taken(seconds, used.ru_utime + used.ru_stime)
-
-
-def same(found: set[File], files: Sequence[File], tool: str) -> None:
-    """Raise WrongResultError unless a tool has moved exactly these files."""
-    wrong = sorted(file.path for file in found ^ set(files))
-    check(not wrong, f"{tool}: {len(wrong)} files are missing, wrong or too many, such as {wrong[:1]}")

@@ -6,12 +6,13 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from .figures import check
 from .user import User
 
 HOP_BY_HOP = ("transfer-encoding", "connection")
@@ -69,6 +70,19 @@ def in_front_of(endpoint: str) -> Iterator[SlowAws]:
             yield server.slow
         finally:
             server.shutdown()
+
+
+def calls_of(endpoint: str, action: Callable[[str], object], only: str) -> int:
+    """How many calls an action makes that has nothing to do but to see that.
+
+    endpoint: of the server; action: is given the address to call instead. only: the operation that all have to be.
+    Raises WrongResultError if there are others, or none at all.
+    """
+    with in_front_of(endpoint) as aws:
+        action(aws.address)
+    others = [call.operation for call in aws.calls if call.operation != only]
+    check(bool(aws.calls) and not others, f"nothing had changed, and yet: {others[:3] or 'no call at all'}")
+    return len(aws.calls)
 
 
 def local_cloud(user: User) -> AbstractContextManager[SlowAws]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from .figures import Figure, Goal, Sample, alternate, check
-from .seaweed import FileSet, Store, file_sets, same, store, timed
-from .slow_aws import in_front_of
+from .figures import Figure, Goal, Sample, alternate
+from .file_sets import FileSet, file_sets, same
+from .seaweed import OURS, Store, store, timed
+from .slow_aws import calls_of
 from .syncing import Instance
 
-OURS = "solver-cloud"
-GOALS = {"one big file": Goal(1.11, "s5cmd"), "many small files": Goal(0.33, "aws")}
 Tool = Callable[[str], float]
 """Brings the set to BUCKET/PREFIX/output, and returns the seconds."""
 
@@ -40,10 +39,14 @@ def figures(server: Store, files: FileSet, runs: int) -> Iterator[Figure]:
             tool(f"{bucket}/{name}")
         every[OURS] = lambda place: instance.run("sync_output running", place).seconds
         again = alternate(runs, {name: partial(tool, f"{bucket}/{name}") for name, tool in every.items()})
-        calls = calls_of_a_sync(server, instance, f"{bucket}/{OURS}")
+        calls = calls_of(
+            server.address,
+            lambda address: instance.run("sync_output running", f"{bucket}/{OURS}", AWS_ENDPOINT_URL=address),
+            only=f"GET /{bucket}",
+        )
     (instance.home / "output").unlink()
     what = f"upload, {files.title}, {files.gigabytes:.3g} GB"
-    yield figure(what, found, GOALS[files.title], server)
+    yield figure(what, found, files.goal, server)
     yield figure(f"{what}: again, nothing changed", again, None, server)
     yield Figure(f"{what}: again, nothing changed: calls, all of them S3's listing", "calls", Sample(OURS, (calls,)))
 
@@ -66,9 +69,9 @@ def first_sync(instance: Instance) -> Tool:
 
 def peers(server: Store, files: FileSet) -> dict[str, Tool]:
     """What else does the same, removal of what is no longer there included."""
-    source, s5cmd = str(files.directory), ("s5cmd", "--endpoint-url", server.address, "--log", "error")
+    source = str(files.directory)
     commands: dict[str, Callable[[str], list[str]]] = {
-        "s5cmd": lambda to: [*s5cmd, "sync", "--delete", f"{source}/", f"s3://{to}/output/"],
+        "s5cmd": lambda to: [*server.s5cmd, "sync", "--delete", f"{source}/", f"s3://{to}/output/"],
         "aws": lambda to: ["aws", "s3", "sync", "--only-show-errors", "--delete", source, f"s3://{to}/output"],
         "rclone": lambda to: ["rclone", "sync", "--quiet", "--transfers=16", source, server.rclone(f"{to}/output")],
     }
@@ -89,13 +92,3 @@ def fresh(server: Store, files: FileSet, name: str, tool: Tool) -> Callable[[], 
         return seconds
 
     return upload
-
-
-def calls_of_a_sync(server: Store, instance: Instance, place: str) -> int:
-    """How many calls of S3 the instance makes when nothing has changed; WrongResultError if they do more than list."""
-    with in_front_of(server.address) as aws:
-        instance.run("sync_output running", place, AWS_ENDPOINT_URL=aws.address)
-    operations = [call.operation for call in aws.calls]
-    others = [operation for operation in operations if operation != f"GET /{place.partition('/')[0]}"]
-    check(bool(operations) and not others, f"nothing had changed, and yet: {others[:3] or 'no call at all'}")
-    return len(operations)

@@ -37,7 +37,7 @@ class Registry:
         self.name = name
         self.binary = binary
         self.password = secrets.token_urlsafe(24)
-        self.backend = f"127.0.0.1:{_free_port()}"
+        self.backend = f"127.0.0.1:{free_port()}"
         """host:port of the registry itself."""
         self.address = self.backend
         """host:port that clients are told; the gate's, once there is one."""
@@ -165,6 +165,7 @@ def _end(pid: int, argument: str) -> None:
             os.close(wait_for_end)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nobody listens right now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

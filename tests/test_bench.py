@@ -14,7 +14,7 @@ import pytest
 from bench import __main__ as bench
 from bench import hash, many_jobs, report
 from bench.figures import Figure, Goal, Sample, WrongResultError, alternate, check, run
-from bench.seaweed import same
+from bench.file_sets import same
 from bench.syncing import Instance
 from cloud.records import File
 
