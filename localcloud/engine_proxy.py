@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from .engine_rules import Refused, Scope
+from . import engine_allowed
+from .engine_allowed import Refused
+from .engine_rules import Scope
 from .errors import LocalCloudError
 from .unix_sockets import CHUNK, Door, relay
 
-OPEN = re.compile(
-    r"(GET|HEAD) /(_ping|version|info|images/.*|distribution/.*)"
-    r"|HEAD /_ping"
-    r"|POST /(auth|build|build/cancel|session|grpc|images/create|images/load|images/.+/(push|tag))"
-)
-"""Requests about nobody's containers."""
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[^\r\n\0]*")
+"""https://www.rfc-editor.org/rfc/rfc9112#name-field-syntax"""
+MOST_BYTES = 1 << 20
+"""Of a request's head, and of a body that is looked at."""
 
 
 def engine_socket() -> str:
@@ -58,10 +58,17 @@ class Request:
             if not received:
                 return None
             data += received
+            if len(data) > MOST_BYTES + CHUNK:
+                raise Refused(431, "the head of the request is too large")
         head, _, body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
-        method, target, _ = first.split(" ", 2)
+        # The engine takes a bare line feed for the end of a line: a second request could hide behind it.
+        if len(first.split(" ")) != 3 or "\n" in first or not all(map(HEADER.fullmatch, lines)):
+            raise Refused(400, "this is not a request of HTTP/1.1")
+        method, target, _ = first.split(" ")
         path, _, query = target.partition("?")
+        if {".", ".."} & set(unquote(path).split("/")):
+            raise Refused(400, f"{path} is no path of the engine")
         version = re.match(r"/v\d+\.\d+(?=/)", path)
         prefix = version.group() if version else ""
         headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
@@ -78,15 +85,23 @@ class Request:
         self.query = [*((key, old) for key, old in self.query if key != name), (name, value)]
 
     def read_json(self, connection: socket.socket) -> dict[str, Any]:
-        """The whole body, which is JSON."""
-        missing = int(self.header("content-length") or 0) - len(self.body)
+        """The whole body, which is a JSON object; raises Refused for any other."""
+        length = self.header("content-length") or "0"
+        if not length.isdecimal() or int(length) > MOST_BYTES or self.header("transfer-encoding"):
+            raise Refused(400, "the body of this request has to be JSON, with its length, of at most 1 MiB")
+        missing = int(length) - len(self.body)
         while missing > 0:
             received = connection.recv(min(missing, CHUNK))
             if not received:
                 raise ConnectionError("the request ends early")
             self.body += received
             missing -= len(received)
-        value: dict[str, Any] = json.loads(self.body or b"{}")
+        try:
+            value = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError):
+            raise Refused(400, "the body of this request is not JSON") from None
+        if not isinstance(value, dict):
+            raise Refused(400, "the body of this request is not a JSON object")
         return value
 
     def replace_json(self, value: dict[str, Any]) -> None:
@@ -95,11 +110,13 @@ class Request:
         self.headers = [*others, ("Content-Length", str(len(self.body)))]
 
     def encode(self) -> bytes:
-        """The request for the engine: the only one of its connection, unless the connection is to be taken over."""
-        headers = self.headers
-        if "upgrade" not in self.header("connection").lower():
-            headers = [header for header in headers if header[0].lower() != "connection"]
-            headers = [*headers, ("Connection", "close")]
+        """The request for the engine: the only one of its connection.
+
+        The engine takes a connection over for `attach` and `exec` because of `Upgrade`, whatever `Connection` says;
+        any other it closes after the answer. Another request behind this one, which nobody has looked at, is not read.
+        """
+        headers = [header for header in self.headers if header[0].lower() != "connection"]
+        headers = [*headers, ("Connection", "close")]
         query = f"?{urlencode(self.query)}" if self.query else ""
         lines = [f"{self.method} {self.version}{quote(self.path, safe='/:@')}{query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers]
@@ -126,11 +143,9 @@ class EngineProxy:
         self._door.close()
 
     def _serve(self, connection: socket.socket) -> None:
-        request = Request.read(connection)
-        if request is None:
-            return
         try:
-            self._answer(connection, request)
+            if request := Request.read(connection):
+                self._answer(connection, request)
         except Refused as refusal:
             body = json.dumps({"message": str(refusal)}).encode()
             _respond(connection, refusal.status, body)
@@ -153,7 +168,14 @@ class EngineProxy:
                 request.set_parameter("filters", scope.filters(request.parameter("filters")))
                 self._pass_on(connection, request)
             case method, "containers", name, *action:
-                request.path = "/".join(["/containers", scope.container(name), *action])
+                if (method, action) == ("POST", ["exec"]):
+                    wanted = request.read_json(connection)
+                    engine_allowed.execution(wanted)
+                    request.replace_json(wanted)
+                id = scope.container(name)
+                request.path = "/".join(["/containers", id, *action])
+                if method == "POST" and action in (["start"], ["restart"]):
+                    scope.unmoved(id)
                 if action == ["rename"]:
                     request.set_parameter("name", scope.name(request.parameter("name") or ""))
                 if method == "GET" and action == ["json"]:
@@ -161,6 +183,10 @@ class EngineProxy:
                 else:
                     self._pass_on(connection, request)
             case "POST", "images", "create":
+                if not request.parameter("fromImage") or {"fromSrc", "repo", "changes"} & {
+                    key for key, _ in request.query
+                }:
+                    raise Refused(403, "the local cloud's instances pull images from a registry only")
                 scope.pulls(request.parameter("fromImage"), request.parameter("tag"))
                 self._pass_on(connection, request)
             case "GET", "images", *name, "json":
@@ -169,7 +195,7 @@ class EngineProxy:
             case _, "exec", id, *_:
                 scope.execution(id)
                 self._pass_on(connection, request)
-            case _ if OPEN.fullmatch(f"{request.method} {request.path}"):
+            case _ if engine_allowed.REQUESTS.fullmatch(f"{request.method} {request.path}"):
                 self._pass_on(connection, request)
             case _:
                 raise Refused(403, f"the local cloud's instances do not offer {request.method} {request.path}")

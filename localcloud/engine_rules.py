@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from . import engine_allowed
+from .engine_allowed import Refused
 from .gpu import granted
 from .labels import INSTANCE, labels
 
@@ -21,14 +23,6 @@ CPU_SHARES = 64
 have some of their own; here a training job would hold up the syncs and the other machines."""
 
 Json = dict[str, Any]
-
-
-class Refused(Exception):
-    """The engine's answer to what an instance must not, or cannot, do. status: of HTTP."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Scope:
@@ -112,19 +106,9 @@ class Scope:
 
     def creation(self, asked: Json) -> Json:
         """The body of a container's creation as the host's engine gets it; Refused for what has no equal there."""
+        engine_allowed.container(asked)
         host: Json = dict(asked.get("HostConfig") or {})
-        network = host.get("NetworkMode") or "default"
-        if host.get("Privileged"):
-            raise Refused(403, "privileged containers do not work on the local cloud's instances")
-        if network not in ("default", "bridge", "none"):
-            raise Refused(403, f"the network {network} does not exist on the local cloud's instances")
-        for key in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode"):
-            mode = str(host.get(key) or "")
-            if mode.startswith(("host", "container:")):
-                raise Refused(403, f"{key} {mode} does not work on the local cloud's instances")
-        for key in ("VolumesFrom", "Links"):
-            if host.get(key):
-                raise Refused(403, f"{key} does not work on the local cloud's instances")
+        network = host.get("NetworkMode")
         # As on an instance with a hop limit of 1, a container does not reach the metadata service. Nor can it be
         # reached: a published port would be one of the host's.
         host["NetworkMode"] = "none" if network == "none" else self._network
@@ -158,23 +142,50 @@ class Scope:
         self._engine.volumes.create(self.name(name), labels=self._labels)
         return self.name(name)
 
+    def unmoved(self, container: str) -> None:
+        """Raises Refused if a directory that a container is to have has become a link since it was created.
+
+        container: its id. The engine looks for the directories when a container starts, and follows links on the host.
+        """
+        host = self._engine.api.inspect_container(container)["HostConfig"]
+        binds = [str(bind).split(":")[0] for bind in host.get("Binds") or []]
+        mounts = [str(mount["Source"]) for mount in host.get("Mounts") or [] if mount.get("Type") == "bind"]
+        own = [self._own_path(path) for path in (*binds, *mounts) if path.startswith("/")]
+        for path, real in zip(own, self._real_paths(own) if own else [], strict=True):
+            if path != real:
+                raise Refused(403, f"{path} leads to {real} now")
+
+    def _own_path(self, path: str) -> str:
+        """Where on the instance a path of the host is, which `_host_path` has made."""
+        for root, own in ((self._mountpoint(), VAR_LIB), (self._merged(), "")):
+            if root and (path == root or path.startswith(f"{root}/")):
+                return own + path.removeprefix(root)
+        raise Refused(403, f"{path} is not on the disk of the instance")
+
     def _host_path(self, source: str) -> str:
         """Where on the host a path of the instance is; Refused where it is nowhere."""
-        path = self._real_path(source)
+        path = self._real_paths([source])[0]
         if path == VAR_LIB or path.startswith(f"{VAR_LIB}/"):
-            mountpoint = self._engine.api.inspect_volume(self._volume)["Mountpoint"]
-            return str(mountpoint) + path.removeprefix(VAR_LIB)
-        merged = (self._engine.api.inspect_container(self._container)["GraphDriver"]["Data"] or {}).get("MergedDir")
+            return self._mountpoint() + path.removeprefix(VAR_LIB)
+        merged = self._merged()
         if NOT_ON_DISK.match(path) or not merged:
             raise Refused(400, f"the local cloud cannot mount {source} into a container; use a path below {VAR_LIB}")
-        return str(merged) + path
+        return merged + path
 
-    def _real_path(self, source: str) -> str:
-        """Where a path leads on the instance: the engine would follow its symbolic links on the host."""
+    def _mountpoint(self) -> str:
+        return str(self._engine.api.inspect_volume(self._volume)["Mountpoint"])
+
+    def _merged(self) -> str:
+        """The instance's own files on the host; "" where the engine does not say."""
+        data = self._engine.api.inspect_container(self._container)["GraphDriver"]["Data"] or {}
+        return str(data.get("MergedDir") or "")
+
+    def _real_paths(self, sources: list[str]) -> list[str]:
+        """Where paths lead on the instance: the engine would follow their symbolic links on the host."""
         api = self._engine.api
-        command = ["realpath", "--canonicalize-missing", "--zero", "--", source]
+        command = ["realpath", "--canonicalize-missing", "--zero", "--", *sources]
         execution = api.exec_create(self._container, command, stderr=False)["Id"]
-        path = bytes(api.exec_start(execution)).decode().rstrip("\0")
-        if not path:
-            raise Refused(400, f"{source} leads nowhere")
-        return path
+        paths = bytes(api.exec_start(execution)).decode().split("\0")[:-1]
+        if len(paths) != len(sources):
+            raise Refused(400, f"{' '.join(sources)} leads nowhere")
+        return paths

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from localcloud.engine_allowed import Refused
 from localcloud.engine_proxy import Request, engine_socket
-from localcloud.engine_rules import Refused, Scope
+from localcloud.engine_rules import Scope
 from localcloud.errors import LocalCloudError
 
 from .conftest import eventually
@@ -128,12 +129,39 @@ def test_what_is_the_hosts_is_not_offered(instance: Instance, runtime_image: str
         assert "the local cloud's instances do not offer" in instance.run(f"docker {command}", check=False)
 
 
+MOUNTS: list[tuple[dict[str, Any], str]] = [
+    ({"VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": "/"}}}}, "DriverConfig"),
+    ({"source": "/"}, "source of a mount"),
+    ({"Type": "npipe"}, "type npipe"),
+    ({"Type": "bind", "BindOptions": {"Propagation": "rshared"}}, "Propagation"),
+]
+"""What makes a mount one of the host's, and what the refusal says."""
+
+
 @pytest.mark.parametrize(
     ("host", "message"),
     [
-        ({"Privileged": True}, "privileged"),
-        ({"NetworkMode": "host"}, "network host"),
-        ({"NetworkMode": "container:theirs"}, "network container:theirs"),
+        ({"Privileged": True}, "Privileged"),
+        ({"privileged": True}, "privileged"),  # as Go reads JSON, that is the same
+        ({"MaskedPaths": []}, "MaskedPaths"),
+        ({"maskedPaths": []}, "maskedPaths"),
+        ({"CapAdd": ["SYS_ADMIN"]}, "CapAdd"),
+        ({"SecurityOpt": ["seccomp=unconfined"]}, "SecurityOpt"),
+        ({"Devices": [{"PathOnHost": "/dev/sda"}]}, "Devices"),
+        ({"DeviceCgroupRules": ["a *:* rwm"]}, "DeviceCgroupRules"),
+        ({"Sysctls": {"kernel.core_pattern": "|x"}}, "Sysctls"),
+        ({"CgroupParent": "/"}, "CgroupParent"),
+        ({"VolumeDriver": "sshfs"}, "VolumeDriver sshfs"),
+        ({"Runtime": "sysbox"}, "Runtime sysbox"),
+        ({"OomScoreAdj": -1000}, "OomScoreAdj"),
+        ({"LogConfig": {"Type": "syslog"}}, "LogConfig"),
+        ({"Binds": ["/var/lib/x:/x:rshared"]}, "as a mount"),
+        *(
+            ({"Mounts": [{"Type": "volume", "Source": "data", "Target": "/x", **more}]}, message)
+            for more, message in MOUNTS
+        ),
+        ({"NetworkMode": "host"}, "NetworkMode host"),
+        ({"NetworkMode": "container:theirs"}, "NetworkMode container:theirs"),
         *(({key: "host"}, f"{key} host") for key in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")),
         *(({key: "container:theirs"}, f"{key} container:theirs") for key in ("PidMode", "IpcMode")),
         *(({key: ["theirs"]}, key) for key in ("VolumesFrom", "Links")),
@@ -145,9 +173,68 @@ def test_a_container_that_would_be_the_hosts_is_refused(scope: Scope, host: dict
     assert refusal.value.status == 403
 
 
+@pytest.mark.parametrize("asked", [{"hostconfig": {"Privileged": True}}, {"HostConfig": "x"}])
+def test_a_container_cannot_be_asked_for_in_another_spelling(scope: Scope, asked: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        scope.creation(asked)
+
+
+def test_a_directory_that_became_a_link_is_not_the_hosts(instance: Instance, runtime_image: str) -> None:
+    instance.run(f"mkdir -p /var/lib/swap && docker create --name swap -v /var/lib/swap:/mnt {runtime_image} ls /mnt")
+    instance.run("rmdir /var/lib/swap && ln -s / /var/lib/swap")
+    assert "/var/lib/swap leads to / now" in instance.run("docker start swap", check=False)
+    instance.run("rm /var/lib/swap && mkdir /var/lib/swap && docker start --attach swap && docker rm swap")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "exec --privileged up id",
+        "build -t debian -",
+        "load",
+        "import - debian",
+        "tag up other",
+        "save {image}",
+        "push x",
+    ],
+)
+def test_what_would_change_or_show_the_hosts_images_is_not_offered(
+    instance: Instance, runtime_image: str, command: str
+) -> None:
+    instance.run(f"docker start up || docker run --detach --name up {runtime_image} sleep 600", check=False)
+    printed = instance.run(f"echo | docker {command.format(image=runtime_image)} 2>&1; echo $?", check=False)
+    assert not printed.endswith("\n0"), printed
+    assert "the local cloud's instances" in printed
+
+
+SMUGGLED = "POST /containers/create?name=smuggled HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
+TWO_IN_ONE = {
+    "behind an upgrade": "GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+    "behind a line feed": "GET /_ping HTTP/1.1\r\nHost: d\r\nX: y\n\n",
+    "pipelined": "GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: keep-alive\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("first", TWO_IN_ONE)
+def test_a_second_request_does_not_pass_unseen(instance: Instance, engine: Any, runtime_image: str, first: str) -> None:
+    body = json.dumps({"Image": runtime_image, "HostConfig": {"Privileged": True}})
+    second = f"{SMUGGLED}Content-Length: {len(body)}\r\n\r\n{body}"
+    script = f"""python3 - <<'END'
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect("/var/run/docker.sock"); s.settimeout(5)
+s.sendall({TWO_IN_ONE[first] + second!r}.encode())
+answer = b""
+while part := s.recv(65536): answer += part
+print(answer.decode())
+END"""
+    printed = instance.run(script, check=False)
+    assert "smuggled" not in [one.name for one in engine.containers.list(all=True)]
+    assert printed.count("Content-Length") + printed.lower().count("transfer-encoding") == 1
+
+
 def test_a_refusal_reaches_the_command_line(instance: Instance, runtime_image: str) -> None:
     printed = instance.run(f"docker run --rm --privileged {runtime_image} true 2>&1; echo $?")
-    assert printed.startswith("docker: Error response from daemon: privileged containers do not work")
+    assert printed.startswith("docker: Error response from daemon: Privileged does not work")
     assert printed.endswith("125")
 
 

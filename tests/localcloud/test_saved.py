@@ -9,7 +9,8 @@ from typing import Any
 import docker
 import pytest
 
-from localcloud.engine_rules import Refused, Scope
+from localcloud.engine_allowed import Refused
+from localcloud.engine_rules import Scope
 from localcloud.machines import Machines
 
 from .conftest import eventually, in_state, refusal
