@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,6 +20,7 @@ from . import (
     batch,
     batch_references,
     capacity,
+    controls,
     credentials,
     ec2,
     ecr,
@@ -37,16 +37,18 @@ from .credentials import Application, Caller, Environ, StartResponse
 from .errors import LocalCloudError
 from .instances import Cloud, LocalInstance
 from .market import Market, Scenario
+from .state import Key
 
 SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
 """Made at the start, so that the first call is as fast as the next."""
 
 
-def application(cloud: Cloud, storage: ecr.Storage, owner: str, endpoint: str) -> Application:
+def application(cloud: Cloud, storage: ecr.Storage, key: Key, endpoint: str) -> Application:
     """The whole API as one WSGI application.
 
-    storage: the registry behind ECR; owner: access key id of the profile; endpoint: where all this is served.
+    storage: the registry behind ECR; key: of the profile; endpoint: where all this is served.
     """
+    owner = key.id
     ec2.install(cloud)
     ecr.install(storage)
     s3.install()
@@ -61,10 +63,10 @@ def application(cloud: Cloud, storage: ecr.Storage, owner: str, endpoint: str) -
 
     def dispatch(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path.startswith("/_local/"):
-            asked = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-            name = path.removeprefix("/_local/")
-            return _answer(start_response, *_local(environ["REQUEST_METHOD"], name, asked, cloud, active))
+        if path.startswith(controls.PREFIX):
+            if why := controls.refusal(environ, key.secret, endpoint):
+                return _answer(start_response, "403 Forbidden", {"problem": why, "fix": None})
+            return _answer(start_response, *_local(environ, cloud, active))
         if path.startswith(("/moto-api", "/latest/")):  # moto's own controls, which would empty the cloud
             return _answer(start_response, "404 Not Found", "")
         return checked(environ, start_response)
@@ -86,13 +88,17 @@ def _with_json_services(moto: Application, market: Market) -> Application:
     return json_services.middleware(moto, operations, refuse)
 
 
-def _local(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: faults.Faults) -> tuple[str, Any]:
+def _local(environ: Environ, cloud: Cloud, active: faults.Faults) -> tuple[str, Any]:
     """What the cloud says of itself, and what can be done to it: status and answer of /_local/NAME?ASKED.
 
     A refusal is the problem and the fix of a LocalCloudError.
     """
+    name = environ["PATH_INFO"].removeprefix(controls.PREFIX)
     try:
-        return _done(method, name, asked, cloud, active)
+        asked = {**dict(parse_qsl(environ.get("QUERY_STRING", ""))), "body": controls.body(environ)}
+        return _done(environ["REQUEST_METHOD"], name, asked, cloud, active)
+    except ValueError as error:
+        return "400 Bad Request", {"problem": f"{name} cannot read what it was sent: {error}", "fix": None}
     except LocalCloudError as error:
         return "400 Bad Request", {"problem": error.problem, "fix": error.fix}
 
@@ -128,7 +134,9 @@ def _done(method: str, name: str, asked: dict[str, str], cloud: Cloud, active: f
             change_capacity(cloud, asked.get("type", ""), asked.get("state", ""))
             return "200 OK", {}
         case "POST", "market":
-            cloud.market.scenario = market_file.read(Path(asked["file"])) if asked.get("file") else Scenario()
+            cloud.market.scenario = (
+                market_file.scenario(asked["body"], asked["file"]) if asked.get("file") else Scenario()
+            )
             market_changed()
             return "200 OK", {}
         case "POST", "batch-finish":

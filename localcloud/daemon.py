@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "--relaunch-seconds", type=float, default=30, help="until a persistent spot request launches its next instance"
     )
     given = parser.parse_args(arguments)
-    return Options(**{**vars(given), "state": State(given.state)})
+    return Options(**{**vars(given), "state": State(given.state).own()})
 
 
 def prepare_environment() -> None:
@@ -121,10 +121,10 @@ def _start(options: Options, make_machines: Callable[..., Machines], at_end: Exi
     cloud = Cloud(machines, options.forget_seconds, options.relaunch_seconds)
     for name, application in (
         ("registry", Gate(registry)),
-        ("api", api.application(cloud, registry, state.key().id, f"http://{HOST}:{ports['api']}")),
+        ("api", api.application(cloud, registry, state.key(), f"http://{HOST}:{ports['api']}")),
     ):
         at_end.callback(_serve(application, doors[name]))
-    return Running(endpoint=f"http://{HOST}:{ports['api']}", registry=registry.address)
+    return Running(f"http://{HOST}:{ports['api']}", registry.address, state.key().secret)
 
 
 def _listen(port: int) -> socket.socket:

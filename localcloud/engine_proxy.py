@@ -134,7 +134,8 @@ class EngineProxy:
         self._engine = engine_socket()
         self._creating = threading.Lock()
         self._closed = False
-        self._door = Door(path, self._serve)
+        # The login user of an instance is in the group docker; nobody else on this computer gets here.
+        self._door = Door(path, self._serve, mode=0o666)
 
     def close(self) -> None:
         """Once this returns, no container of the instance comes into being any more."""

@@ -88,7 +88,7 @@ class Machine:
         Raises LocalCloudError, and leaves nothing behind, when it does not come up.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        # Those who may look into the state directory are few; inside the instance everybody may use the sockets.
+        # Only the cloud's owner may look into the state directory; inside the instance, the login user looks into this.
         os.chmod(self._directory, 0o755)
         site = self._site
         site.engine.volumes.create(self._volume, labels=labels(site.cloud, INSTANCE, self.id))

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -33,14 +32,10 @@ Entries = dict[str, tuple[Node, Node]]
 """The keys of a mapping, each with its own node and its value's."""
 
 
-def read(path: Path) -> Scenario:
-    """The scenario in a file; raises LocalCloudError with the line that is wrong."""
+def scenario(text: str, path: str) -> Scenario:
+    """The scenario in the text of a file; raises LocalCloudError with the file and the line that is wrong."""
     try:
-        return replace(parse(path.read_text(encoding="utf-8")), file=str(path))
-    except OSError as error:
-        raise LocalCloudError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise LocalCloudError(f"{path} is not text: {error.reason}") from None
+        return replace(parse(text), file=path)
     except LocalCloudError as error:
         raise LocalCloudError(f"{path}, {error.problem}", fix=error.fix) from None
 

@@ -7,12 +7,15 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from .errors import LocalCloudError
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Running:
     """URL of the AWS API."""
     registry: str
     """host:port of the image registry."""
+    key: str = field(default="", repr=False)
+    """What its own controls want to see."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,21 @@ class State:
         base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         root = Path(os.environ.get("SOLVER_LOCAL_STATE") or f"{base}/solver-cloud/local").expanduser().absolute()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cls(root)
+        return cls(root).own()
+
+    def own(self) -> Self:
+        """The same state; raises LocalCloudError if anybody else has a say in its directory, or can look into it."""
+        there = self.root.stat()
+        if there.st_uid != os.geteuid():
+            raise LocalCloudError(
+                f"the state directory {self.root} belongs to another user",
+                fix="name one of your own: SOLVER_LOCAL_STATE",
+            )
+        if there.st_mode & 0o077:
+            raise LocalCloudError(
+                f"others can look into the state directory {self.root}", fix=f"chmod 700 {shlex.quote(str(self.root))}"
+            )
+        return self
 
     @property
     def cloud(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import prerequisites, profile
+from . import prerequisites, profile, text_file
 from .errors import LocalCloudError
 from .registry import Registry
 from .state import Running, State
@@ -126,7 +126,9 @@ def change_market(running: Running, file: str) -> None:
 
     Raises LocalCloudError with the line that is wrong; then everything stays as it was.
     """
-    _ask(running, "POST", "market", file="" if file == "none" else str(Path(file).expanduser().absolute()))
+    path = Path(file).expanduser().absolute()
+    body, name = ("", "") if file == "none" else (text_file.read(path), str(path))
+    _ask(running, "POST", "market", body, file=name)
 
 
 def market_file(running: Running) -> str:
@@ -151,11 +153,12 @@ def faults(running: Running) -> list[dict[str, Any]]:
     return found
 
 
-def _ask(running: Running, method: str, name: str, **asked: str) -> dict[str, Any]:
+def _ask(running: Running, method: str, name: str, body: str = "", **asked: str) -> dict[str, Any]:
     """The daemon's answer to one request of its own; raises LocalCloudError with what it refuses."""
     url = f"{running.endpoint}/_local/{name}?{urllib.parse.urlencode(asked)}"
+    request = urllib.request.Request(url, body.encode() or None, {"X-Local-Key": running.key}, method=method)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
     except urllib.error.HTTPError as error:
@@ -188,7 +191,8 @@ def _spawn(state: State, found: prerequisites.Found, options: Options) -> int:
     top = Path(__file__).parents[len(package.split("."))]
     with state.log.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"{package}.daemon", *arguments],
+            # -P: no module is looked for in the directory that it runs in.
+            [sys.executable, "-P", "-m", f"{package}.daemon", *arguments],
             cwd=state.root,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(top), os.environ.get("PYTHONPATH")]))},
             stdin=subprocess.DEVNULL,

@@ -15,10 +15,11 @@ CHUNK = 1 << 18
 class Door:
     """A listening Unix socket; each connection is served in a thread of its own.
 
-    path: of the socket, of any length. serve: gets the connection, which is closed when it returns.
+    path: of the socket, of any length. serve: gets the connection, which is closed when it returns. mode: who may
+    connect; ourselves and, as it may do everything, the root user of the instance that has the socket.
     """
 
-    def __init__(self, path: Path, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, path: Path, serve: Callable[[socket.socket], None], *, mode: int = 0o600) -> None:
         self.path = path
         self._serve = serve
         self._socket = socket.socket(socket.AF_UNIX)
@@ -29,7 +30,7 @@ class Door:
             self._socket.bind(f"/proc/self/fd/{directory}/{path.name}")
         finally:
             os.close(directory)
-        path.chmod(0o666)
+        path.chmod(mode)
         self._socket.listen(128)
         threading.Thread(target=self._accept, name=path.name, daemon=True).start()
 

@@ -178,5 +178,8 @@ def forget(user: User) -> None:
     """What EC2 does about an hour after an instance has ended."""
     import urllib.request
 
-    endpoint = user.aws.ec2.meta.endpoint_url
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_local/forget", method="POST"), timeout=10)
+    url = f"{user.aws.ec2.meta.endpoint_url}/_local/forget"
+    credentials = user.aws.session.get_credentials()
+    assert credentials
+    key = {"X-Local-Key": credentials.secret_key}
+    urllib.request.urlopen(urllib.request.Request(url, headers=key, method="POST"), timeout=10)

@@ -86,7 +86,9 @@ class FakeCloud:
         return self._clients[key]
 
     def post(self, name: str) -> None:
-        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/_local/{name}", method="POST")).read()
+        assert self.running
+        url, key = f"{self.endpoint}/_local/{name}", {"X-Local-Key": self.running.key}
+        urllib.request.urlopen(urllib.request.Request(url, headers=key, method="POST")).read()
 
     def calls(self, instance: str) -> list[str]:
         """What the machine of an instance was told to do, in order."""

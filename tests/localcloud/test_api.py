@@ -123,6 +123,34 @@ def test_motos_own_controls_cannot_be_reached(cloud: FakeCloud) -> None:
         urllib.request.urlopen(request)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Local-Key": ""},
+        {"X-Local-Key": "no key"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_clouds_controls_are_its_owners_alone(cloud: FakeCloud, method: str, headers: dict[str, str]) -> None:
+    assert cloud.running
+    own = {"X-Local-Key": cloud.running.key}
+
+    def ask(headers: dict[str, str], name: str = "status") -> int:
+        request = urllib.request.Request(f"{cloud.endpoint}/_local/{name}", headers=headers, method=method)
+        try:
+            return int(urllib.request.urlopen(request).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert ask({**own, **headers}) == 403
+    assert ask({**own, **headers}, "forget") == 403
+    assert ask(own) == (200 if method == "GET" else 404)
+
+
 def test_the_callers_address_is_this_machines(cloud: FakeCloud) -> None:
     assert urllib.request.urlopen(f"{cloud.endpoint}/_local/caller-address").read() == b"127.0.0.1\n"
 

@@ -53,6 +53,28 @@ def answers(endpoint: str) -> bool:
         return client.connect_ex((host, int(port))) == 0
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o701, 0o770])
+def test_a_state_directory_that_others_can_look_into_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    root = tmp_path / "open"
+    root.mkdir()
+    root.chmod(mode)
+    monkeypatch.setenv("SOLVER_LOCAL_STATE", str(root))
+    with pytest.raises(LocalCloudError, match=f"chmod 700 {root}"):
+        State.default()
+    root.chmod(0o700)
+    assert State.default().root == root
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_state_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    monkeypatch.setenv("SOLVER_LOCAL_STATE", str(tmp_path))
+    with pytest.raises(LocalCloudError, match="belongs to another user"):
+        State.default()
+
+
 def processes(state: State) -> list[str]:
     """Command lines of what runs for this cloud: the daemon and the registry."""
     found = []

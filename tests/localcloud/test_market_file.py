@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+import urllib.error
 from pathlib import Path
 
 import pytest
 
-from localcloud import market_file, supervisor
+from localcloud import market_file, supervisor, text_file
 from localcloud.errors import LocalCloudError
 from localcloud.market import GENEROUS, Market, Offer
 
@@ -102,8 +104,28 @@ def test_the_scenario_in_force_is_told_and_a_wrong_file_leaves_it(cloud: FakeClo
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalCloudError, match=r"none.yaml cannot be read"):
-        market_file.read(tmp_path / "none.yaml")
-    empty = tmp_path / "empty.yaml"
-    empty.touch()
+        text_file.read(tmp_path / "none.yaml")
     with pytest.raises(LocalCloudError, match=r"empty.yaml, line 1: there is no `regions`"):
-        market_file.read(empty)
+        market_file.scenario("", "empty.yaml")
+
+
+def test_only_regular_files_of_a_size_are_read(tmp_path: Path) -> None:
+    pipe, large, bytes_ = tmp_path / "pipe", tmp_path / "large", tmp_path / "bytes"
+    os.mkfifo(pipe)
+    large.write_bytes(b" " * (text_file.MOST_BYTES + 1))
+    bytes_.write_bytes(b"\xff")
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(LocalCloudError, match=r"is not a regular file|Is a directory"):
+            text_file.read(path)
+    with pytest.raises(LocalCloudError, match="over 1 MB"):
+        text_file.read(large)
+    with pytest.raises(LocalCloudError, match="is not text"):
+        text_file.read(bytes_)
+
+
+def test_the_cloud_opens_no_file_that_a_request_names(cloud: FakeCloud, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("regions: {nowhere: hunter2}")
+    with pytest.raises(urllib.error.HTTPError) as error:
+        cloud.post(f"market?file={secret}")
+    assert b"nowhere" not in error.value.read()
