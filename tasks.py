@@ -282,8 +282,7 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
         if json_:
             cloud.display.print_json(cloud.job_view.job_json(found, details))
         else:
-            for key, value in cloud.job_view.job_facts(found, details).items():
-                print(f"{key:<10} {value}")
+            cloud.display.facts(cloud.job_view.job_facts(found, details))
         return
     jobs = cloud.jobs.list_jobs(aws)
     if json_:

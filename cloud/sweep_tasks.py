@@ -133,8 +133,7 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
-        for key, value in cloud.sweep_view.facts(sweep, child, aws.bucket).items():
-            print(f"{key:<10} {value}")
+        cloud.display.facts(cloud.sweep_view.facts(sweep, child, aws.bucket))
         return
     children = cloud.child.with_latest(aws, cloud.children.look(aws, sweep))
     if json:
