@@ -209,6 +209,7 @@ def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str
 @command(
     help={**NEEDS, "json_": "JSON on stdout"},
     settings={"max_price": MARKET["max_price"]},
+    reads=True,
 )
 def offers(
     aws: cloud.aws.Aws,
@@ -258,7 +259,7 @@ def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
     return cloud.watch.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
 
 
-@command(help=JOB, positional=["job"])
+@command(help=JOB, positional=["job"], reads=True)
 def attach(aws: cloud.aws.Aws, job: str) -> None:
     """Open the trainer's terminal; Ctrl-B d leaves it running."""
     found = latest(aws, job)
@@ -271,6 +272,7 @@ def attach(aws: cloud.aws.Aws, job: str) -> None:
     klass=cloud.arguments.OptionalJobTask,
     positional=["job"],
     help={"job": f"{JOB['job']}; all jobs if left out; `sweeps`, or one", "json_": "JSON on stdout"},
+    reads=True,
 )
 def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""
@@ -294,7 +296,9 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
         cloud.display.say("no jobs yet; `inv launch` starts one")
 
 
-@command(help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"})
+@command(
+    help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"}, reads=True
+)
 def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> None:
     """What jobs have cost, and what keeping their results costs."""
     first = cloud.config.check_day("--since", since)
@@ -353,7 +357,7 @@ def terminate(aws: cloud.aws.Aws, job: str) -> None:
     print(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
 
 
-@command(help=JOB, positional=["job"])
+@command(help=JOB, positional=["job"], reads=True)
 def wait(aws: cloud.aws.Aws, job: str) -> None:
     """Block until a job has ended; exit code 0 if complete."""
     if cloud.sweeps.means(job):
@@ -371,7 +375,7 @@ def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Jo
     return job
 
 
-@command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"])
+@command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"], reads=True)
 def logs(aws: cloud.aws.Aws, job: str, follow: bool = False) -> None:
     """Print the trainer's output: live, or from S3 afterwards."""
     if cloud.sweeps.means(job):
@@ -497,7 +501,7 @@ ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)
     ns.add_task(bench)
-ns.configure({"solver": cloud.defaults.DEFAULTS})
+    cloud.mishaps.take_over()
 freeze_objects()  # All that there is stays; Python's search for garbage in it was an eighth of `inv --list`.
 
 
@@ -505,4 +509,5 @@ def main() -> None:
     """The console command `solver-cloud`: the same tasks without a tasks.py."""
     from importlib.metadata import version
 
+    cloud.mishaps.take_over()
     Program(name="solver-cloud", binary="solver-cloud", namespace=ns, version=version("solver-cloud")).run()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
+    from . import aws_files as aws_files
     from . import bake as bake
     from . import batch as batch
     from . import bucket as bucket
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from . import claims as claims
     from . import cleanup as cleanup
     from . import commands as commands
+    from . import complaints as complaints
     from . import config as config
     from . import costs as costs
     from . import defaults as defaults
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from . import logs as logs
     from . import machine as machine
     from . import machine_images as machine_images
+    from . import mishaps as mishaps
     from . import offer_view as offer_view
     from . import offers as offers
     from . import pieces as pieces
