@@ -17,8 +17,6 @@ from invoke.parser.argument import Argument
 from invoke.parser.parser import ParseMachine
 from invoke.tasks import Task
 
-from .defaults import DEFAULTS
-
 
 class OptionalPositional(Argument):
     """A positional argument that may be left out: `inv status` and `inv status JOB`."""
@@ -77,8 +75,8 @@ def _load(environment: Environment) -> dict[str, Any]:
     """The environment as invoke reads it, but our own settings as they are, for cloud/config.py to read."""
     configured = environment._config.get("solver", {})
     environment._config = {key: value for key, value in environment._config.items() if key != "solver"}  # type: ignore[assignment]
-    variables = {name: f"{environment._prefix}SOLVER_{name.upper()}" for name in DEFAULTS}
-    ours = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
+    prefix = f"{environment._prefix}SOLVER_"
+    ours = {name.removeprefix(prefix).lower(): text for name, text in os.environ.items() if name.startswith(prefix)}
     loaded = _invokes_load(environment)
     # What is no mapping, such as `solver:` with nothing below it, invoke could not merge; Settings refuses it.
     return {**loaded, "solver": ours} if ours and isinstance(configured, dict) else loaded

@@ -116,11 +116,15 @@ def connect(c: Context, *, regions: bool = False, **typed: Any) -> Aws:
     """The settings of one command and its AWS account.
 
     regions: whether there may be several. typed: options by setting name; None means "not given".
-    Raises UsageError for a setting that is wrong, or several regions where there can be one.
+    Raises UsageError for a setting that is wrong, a file of settings that is not there, or several regions where there
+    can be one.
     """
     from .aws import Aws
     from .config import Settings
 
+    # invoke goes on without a file that it does not find, and so without the limits that are in it.
+    if (file := getattr(c.config, "_runtime_path", None)) and not c.config._runtime_found:
+        raise UsageError(f"there is no file {file} to read settings from", fix="-f, or INVOKE_RUNTIME_CONFIG, names it")
     settings = Settings.from_context(c, **typed)
     if "," in settings.region and not regions:
         raise UsageError(f"one region, not {settings.region!r}", fix="only `launch` takes several")

@@ -37,7 +37,7 @@ def _complaints() -> tuple[Complaint, ...]:
 
     return (
         Complaint(
-            (of.NoCredentialsError, of.PartialCredentialsError, of.NoAuthTokenError),
+            (of.NoCredentialsError, of.NoAuthTokenError),
             "no AWS credentials found",
             "`aws configure` or `aws sso login`, or name a profile: --profile NAME",
         ),
@@ -52,7 +52,7 @@ def _complaints() -> tuple[Complaint, ...]:
             "try the profile's credential_process by itself",
         ),
         Complaint((of.RefreshWithMFAUnsupportedError,), "the session of this MFA code is over", "run it again"),
-        Complaint((of.ProfileNotFound,), "{error}", MEND_PROFILE),
+        Complaint((of.ProfileNotFound, of.PartialCredentialsError), "{error}", MEND_PROFILE),
         Complaint((ResponseParserError,), "somebody else than AWS has answered: {error}", NOT_AWS),
         Complaint(
             (of.SSLError,),

@@ -17,8 +17,8 @@ from invoke.exceptions import Exit, Failure, ParseError, ThreadException
 from invoke.util import log as invokes_log
 
 from . import cache
+from .complaints import short
 from .errors import CloudError, UsageError
-from .text import one_line
 
 ISSUES = "https://github.com/solver-cloud/solver-cloud/issues"
 UNREAD = 141
@@ -64,9 +64,9 @@ def understood(error: BaseException) -> BaseException:
     if isinstance(error, OSError) and error.errno:
         return _of_this_machine(error)
     if isinstance(error, Failure):
-        return CloudError(f"a command failed with exit code {error.result.exited}: {one_line(error.result.command)}")
+        return CloudError(f"a command failed with exit code {error.result.exited}: {short(error.result.command)}")
     room = type(error).__module__.partition(".")[0]
-    name = f"{type(error).__name__}: {one_line(str(error))}" if str(error) else type(error).__name__
+    name = f"{type(error).__name__}: {short(error)}" if str(error) else type(error).__name__
     if _passed(error, "invoke.config", "invoke.env"):
         return UsageError(f"invoke cannot read its configuration: {name}", fix="look at invoke.yaml and ~/.invoke.yaml")
     if "botocore" in sys.modules:

@@ -98,9 +98,10 @@ def test_inv_keeps_tasks_compiled_unless_python_is_told_not_to(
     shutil.copy(REPOSITORY / "inv", tmp_path)
     for directory in (tmp_path, tmp_path / ".venv"):
         shutil.copy(REPOSITORY / "requirements.lock", directory)
-    invoke = tmp_path / ".venv" / "bin" / "inv"
-    invoke.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke "$@"\n')
-    invoke.chmod(0o755)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "cloud").symlink_to(REPOSITORY / "cloud")
     (tmp_path / "tasks.py").write_text("from invoke import task\n@task\ndef one(c): print('done')\n")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": told}
     done = subprocess.run([tmp_path / "inv", "one"], check=True, cwd=home, env=environment, stdout=subprocess.PIPE)
