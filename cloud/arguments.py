@@ -8,7 +8,6 @@ configuration file happens to have in its place: `bool("false")`, `int("0.5")`. 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from invoke.env import Environment
@@ -16,6 +15,8 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.parser.parser import ParseMachine
 from invoke.tasks import Task
+
+from .defaults import of_environment
 
 
 class OptionalPositional(Argument):
@@ -75,10 +76,9 @@ def _load(environment: Environment) -> dict[str, Any]:
     """The environment as invoke reads it, but our own settings as they are, for cloud/config.py to read."""
     configured = environment._config.get("solver", {})
     environment._config = {key: value for key, value in environment._config.items() if key != "solver"}  # type: ignore[assignment]
-    prefix = f"{environment._prefix}SOLVER_"
-    ours = {name.removeprefix(prefix).lower(): text for name, text in os.environ.items() if name.startswith(prefix)}
+    ours = of_environment(environment._prefix)
     loaded = _invokes_load(environment)
-    # What is no mapping, such as `solver:` with nothing below it, invoke could not merge; Settings refuses it.
+    # What is no mapping, such as `solver:` with nothing below it, invoke could not merge.
     return {**loaded, "solver": ours} if ours and isinstance(configured, dict) else loaded
 
 

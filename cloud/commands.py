@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, task
 from invoke.tasks import Task
 
+from . import arguments  # noqa: F401 (mends invoke, which all commands rely on)
 from .errors import UsageError
 from .mishaps import explained
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import aws_files
-from .defaults import DEFAULTS
+from .defaults import DEFAULTS, of_environment
 from .errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -130,7 +130,7 @@ def _configured(context: Any) -> dict[str, Any]:
     """The key `solver` of invoke's configuration; raises UsageError when that is no mapping."""
     configured = context.get("solver")
     if configured is None:
-        return {}
+        return of_environment()  # which invoke cannot merge with `solver:` and nothing below it
     if not hasattr(configured, "keys"):
         raise UsageError(
             f"solver is {configured!r}", fix="its settings belong below it: docs/settings.yaml shows them all"

