@@ -55,6 +55,7 @@ class Aws:
         # As the AWS CLI does it: https://github.com/aws/aws-cli/blob/develop/awscli/customizations/scalarparse.py
         base = botocore.session.get_session()
         base.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+        base.register("after-call", _check_who_answers)
         with aws_errors("use this profile"):
             session = boto3.Session(
                 botocore_session=base, profile_name=self.settings.profile, region_name=self.settings.region
@@ -139,6 +140,19 @@ class Aws:
         """The bucket's name: the setting, or one that no other account or region has."""
         settings = self.settings
         return settings.bucket or f"{settings.name}-{self.account}-{settings.region}"
+
+
+def _check_who_answers(**answer: Any) -> None:
+    """Refuse a page where a service answers in JSON: botocore takes it for an empty answer; in XML, it notices itself.
+
+    answer: as botocore's event `after-call` has it.
+    """
+    from botocore.parsers import ResponseParserError
+
+    response, service = answer["http_response"], answer["model"].service_model
+    kind = str(response.headers.get("content-type", ""))
+    if kind.startswith("text/html") and "json" in service.protocol:
+        raise ResponseParserError(f"with {kind}, HTTP {response.status_code}")
 
 
 def _mfa_code(prompt: str) -> str:
