@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
     from . import aws_files as aws_files
+    from . import aws_session as aws_session
     from . import bake as bake
     from . import batch as batch
     from . import bucket as bucket
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import firewall as firewall
     from . import git as git
+    from . import given as given
     from . import grid as grid
     from . import image as image
     from . import instance_types as instance_types

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import cache, complaints
+from . import aws_session, cache, complaints
 from .config import Settings
 from .errors import CloudError
 
@@ -48,22 +46,8 @@ class Aws:
 
     @cached_property
     def session(self) -> boto3.Session:
-        import boto3
-        import botocore.session
-        from botocore import exceptions
-
-        # As the AWS CLI does it: https://github.com/aws/aws-cli/blob/develop/awscli/customizations/scalarparse.py
-        base = botocore.session.get_session()
-        base.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
-        base.register("after-call", _check_who_answers)
         with aws_errors("use this profile"):
-            session = boto3.Session(
-                botocore_session=base, profile_name=self.settings.profile, region_name=self.settings.region
-            )
-            with suppress(exceptions.UnknownCredentialError):
-                assume_role = base.get_component("credential_provider").get_provider("assume-role")
-                assume_role._prompter = _mfa_code
-        return session
+            return aws_session.make(self.settings.profile, self.settings.region)
 
     @cached_property
     def batch(self) -> BatchClient:
@@ -140,46 +124,6 @@ class Aws:
         """The bucket's name: the setting, or one that no other account or region has."""
         settings = self.settings
         return settings.bucket or f"{settings.name}-{self.account}-{settings.region}"
-
-
-def _check_who_answers(**answer: Any) -> None:
-    """Refuse a page where a service answers in JSON: botocore takes it for an empty answer; in XML, it notices itself.
-
-    answer: as botocore's event `after-call` has it.
-    """
-    from botocore.parsers import ResponseParserError
-
-    response, service = answer["http_response"], answer["model"].service_model
-    kind = str(response.headers.get("content-type", ""))
-    if kind.startswith("text/html") and "json" in service.protocol:
-        raise ResponseParserError(f"with {kind}, HTTP {response.status_code}")
-
-
-def _mfa_code(prompt: str) -> str:
-    """Ask for the code of a profile's mfa_serial; raises CloudError where nobody can be asked.
-
-    botocore's own question would wait for a line of whatever stdin is, and show it.
-    """
-    from getpass import getpass
-
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        raise CloudError(
-            "this profile wants an MFA code, and there is no terminal to ask for it",
-            fix="get a session first (`aws sts get-session-token --serial-number … --token-code …`), or use a terminal",
-        ) from None
-    return getpass(prompt)
-
-
-def _moment(value: Any) -> datetime:
-    """A moment in an answer of AWS. Python reads ISO 8601 in a fiftieth of the time that botocore's dateutil takes."""
-    if isinstance(value, str) and value.endswith("Z"):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value)
-    from botocore.utils import parse_timestamp
-
-    return parse_timestamp(value)
 
 
 def _config(*, attempts: int = 8, read_timeout: float = 60) -> Config:

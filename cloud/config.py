@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from . import aws_files
-from .defaults import DEFAULTS, of_environment
+from .defaults import DEFAULTS
 from .errors import UsageError
+from .given import configured, given, read
 
 PACKAGE = Path(__file__).resolve().parent.parent
 """Where docker/ and userdata/ are: the top of the repository, or the installed package."""
@@ -72,18 +71,18 @@ class Settings:
         Raises UsageError for a setting that does not exist or has a value of the wrong kind, CloudError for a profile
         that does not exist or cannot be read.
         """
-        given = {**_given("solver.", DEFAULTS), **_given("solver.", _configured(context))}
-        options = _given("--", typed)
-        profile, section = aws_files.section(_value("profile", "str", options.get("profile") or given.get("profile")))
+        known = {**given("solver.", DEFAULTS), **given("solver.", configured(context))}
+        options = given("--", typed)
+        profile, section = aws_files.section(read("profile", "str", options.get("profile") or known.get("profile")))
         keys = {key.removeprefix("solver_"): value for key, value in section.items() if key.startswith("solver_")}
-        given |= {**_given("solver_", keys), **options}
+        known |= {**given("solver_", keys), **options}
         regions = (os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"), section.get("region"))
         kinds = {field.name: str(field.type) for field in fields(cls)}
-        if unknown := given.keys() - kinds.keys():
+        if unknown := known.keys() - kinds.keys():
             raise UsageError(
-                f"unknown setting {given[min(unknown)].place}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
+                f"unknown setting {known[min(unknown)].place}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
             )
-        values = {name: _value(name, kind, given.get(name)) for name, kind in kinds.items()}
+        values = {name: read(name, kind, known.get(name)) for name, kind in kinds.items()}
         values["profile"] = profile
         values["region"] = values["region"] or next(filter(None, regions), FALLBACK_REGION)
         values["repository"] = values["repository"] or values["name"]
@@ -102,99 +101,6 @@ class Settings:
     def with_(self, **changes: Any) -> Self:
         """The same settings with some replaced."""
         return replace(self, **changes)
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A value that somebody gave a setting, and where: `solver.max_hours`, `solver_max_hours`, `--max-hours`."""
-
-    place: str
-    value: Any
-
-
-def _given(prefix: str, values: Mapping[str, Any]) -> dict[str, _Given]:
-    """By setting name, what is not None of `values`."""
-    found = {}
-    for name, value in values.items():
-        variable = f"INVOKE_SOLVER_{name.upper()}"
-        if prefix == "solver." and os.environ.get(variable) == value:
-            place = variable
-        else:
-            place = prefix + (name.replace("_", "-") if prefix == "--" else name)
-        if value is not None:
-            found[name] = _Given(place, value)
-    return found
-
-
-def _configured(context: Any) -> dict[str, Any]:
-    """The key `solver` of invoke's configuration; raises UsageError when that is no mapping."""
-    configured = context.get("solver")
-    if configured is None:
-        return of_environment()  # which invoke cannot merge with `solver:` and nothing below it
-    if not hasattr(configured, "keys"):
-        raise UsageError(
-            f"solver is {configured!r}", fix="its settings belong below it: docs/settings.yaml shows them all"
-        )
-    return {str(name): value for name, value in dict(configured).items()}
-
-
-TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-def _value(name: str, kind: str, given: _Given | None) -> Any:
-    """What was given as the type that the setting's field is annotated with; raises UsageError when that cannot be."""
-    if given is None:
-        return None
-    kind, value = kind.removesuffix(" | None"), given.value
-    default = "" if DEFAULTS[name] is None else f"; the default is {DEFAULTS[name]}"
-    wrong = UsageError(
-        f"{given.place} is {_shown(value)}, which is not {KINDS[kind]}", fix=f"docs/settings.yaml explains it{default}"
-    )
-    if isinstance(value, str) and (not value.strip() or "\0" in value):
-        raise wrong
-    if kind == "bool":
-        truth = value if isinstance(value, bool) else TRUTHS.get(str(value).lower())
-        if truth is None:
-            raise wrong
-        return truth
-    if kind in ("str", "Path"):
-        if not isinstance(value, str | Path):
-            raise wrong
-        return str(value) if kind == "str" else _expanded(given.place, Path(value))
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise wrong
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise wrong from None
-    if not math.isfinite(number) or (kind == "int" and not number.is_integer()):
-        raise wrong
-    if not 0 < number <= MOST:
-        raise UsageError(f"{given.place} is {_shown(value)}, but must be above zero and at most {MOST:,}")
-    return int(number) if kind == "int" else number
-
-
-KINDS = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text (numbers need quotes in YAML)",
-    "Path": "a path",
-}
-MOST = 1_000_000
-"""More than any of our numbers can mean: hours (a century), dollars, GB, seconds."""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _expanded(place: str, path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:  # no home directory, or no such user
-        raise UsageError(f"{place} is {path}: {error}") from None
 
 
 @dataclass(frozen=True)
