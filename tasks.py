@@ -319,10 +319,10 @@ def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> 
 def download(aws: cloud.aws.Aws, job: str, output: str | None = None) -> None:
     """Bring the model here: what is missing or different."""
     if cloud.sweeps.means(job):
-        print(sweep_tasks.download(aws, job, output))
+        cloud.display.show(sweep_tasks.download(aws, job, output))
         return
     found = latest(aws, job)
-    print(fetch_bundle(aws, found, output))
+    cloud.display.show(fetch_bundle(aws, found, output))
 
 
 def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = None) -> Path:
@@ -354,7 +354,7 @@ def terminate(aws: cloud.aws.Aws, job: str) -> None:
         cloud.display.say(f"{found.id} has ended already ({found.status})")
         return
     ended = cloud.jobs.terminate(aws, found)
-    print(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
+    cloud.display.show(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
 
 
 @command(help=JOB, positional=["job"], reads=True)

@@ -24,6 +24,11 @@ def say(text: str) -> None:
     print(plain(text), file=sys.stderr, flush=True)
 
 
+def show(what: str | PurePath) -> None:
+    """A line of what a command is for, on stdout: an id, a directory."""
+    print(plain(str(what)), flush=True)
+
+
 def facts(known: Mapping[str, str]) -> None:
     """Facts on stdout, one a line behind its heading."""
     for heading, value in known.items():

@@ -200,7 +200,7 @@ def terminate(aws: cloud.aws.Aws, reference: str) -> None:
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
     if cloud.sweep.terminate(aws, sweep, index):
-        print(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
+        cloud.display.show(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
     else:
         cloud.display.say(f"{reference} has ended already")
 

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -86,8 +87,9 @@ def test_a_table_shows_text_and_obeys_none_of_it(
 def test_what_is_said_or_goes_wrong_obeys_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     display.say(HOSTILE)
     display.facts({"reason": HOSTILE})
+    display.show(Path(HOSTILE))
     captured = capsys.readouterr()
-    assert captured.out == f"reason     {SHOWN}\n"
+    assert captured.out == f"reason     {SHOWN}\n{captured.err}"
     assert captured.err == f"{SHOWN}\n".replace("e b c", "e\tb\nc")
     assert str(CloudError(HOSTILE, fix=HOSTILE)) == captured.err + "  " + captured.err.rstrip("\n")
 
