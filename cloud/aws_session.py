@@ -37,9 +37,8 @@ def _check_who_answers(**answer: Any) -> None:
     from botocore.parsers import ResponseParserError
 
     response, service = answer["http_response"], answer["model"].service_model
-    kind = str(response.headers.get("content-type", ""))
-    if kind.startswith("text/html") and "json" in service.protocol:
-        raise ResponseParserError(f"with {kind}, HTTP {response.status_code}")
+    if "json" in service.protocol and response.content.lstrip().startswith(b"<"):
+        raise ResponseParserError(f"HTTP {response.status_code}, {response.content!r}")
 
 
 def _mfa_code(prompt: str) -> str:
