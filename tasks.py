@@ -209,6 +209,7 @@ def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str
 @command(
     help={**NEEDS, "json_": "JSON on stdout"},
     settings={"max_price": MARKET["max_price"]},
+    reads=True,
 )
 def offers(
     aws: cloud.aws.Aws,
@@ -258,7 +259,7 @@ def latest(aws: cloud.aws.Aws, reference: str) -> cloud.jobs.Job:
     return cloud.watch.successor(aws, cloud.jobs.find(aws, reference), cloud.display.say)
 
 
-@command(help=JOB, positional=["job"])
+@command(help=JOB, positional=["job"], reads=True)
 def attach(aws: cloud.aws.Aws, job: str) -> None:
     """Open the trainer's terminal; Ctrl-B d leaves it running."""
     found = latest(aws, job)
@@ -271,6 +272,7 @@ def attach(aws: cloud.aws.Aws, job: str) -> None:
     klass=cloud.arguments.OptionalJobTask,
     positional=["job"],
     help={"job": f"{JOB['job']}; all jobs if left out; `sweeps`, or one", "json_": "JSON on stdout"},
+    reads=True,
 )
 def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> None:
     """All jobs in a table, or one in full; finished ones too."""
@@ -282,8 +284,7 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
         if json_:
             cloud.display.print_json(cloud.job_view.job_json(found, details))
         else:
-            for key, value in cloud.job_view.job_facts(found, details).items():
-                print(f"{key:<10} {value}")
+            cloud.display.facts(cloud.job_view.job_facts(found, details))
         return
     jobs = cloud.jobs.list_jobs(aws)
     if json_:
@@ -295,7 +296,9 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
         cloud.display.say("no jobs yet; `inv launch` starts one")
 
 
-@command(help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"})
+@command(
+    help={"since": "of jobs launched on that day or later, such as 2026-11-01", "json_": "JSON on stdout"}, reads=True
+)
 def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> None:
     """What jobs have cost, and what keeping their results costs."""
     first = cloud.config.check_day("--since", since)
@@ -316,10 +319,10 @@ def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> 
 def download(aws: cloud.aws.Aws, job: str, output: str | None = None) -> None:
     """Bring the model here: what is missing or different."""
     if cloud.sweeps.means(job):
-        print(sweep_tasks.download(aws, job, output))
+        cloud.display.show(sweep_tasks.download(aws, job, output))
         return
     found = latest(aws, job)
-    print(fetch_bundle(aws, found, output))
+    cloud.display.show(fetch_bundle(aws, found, output))
 
 
 def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = None) -> Path:
@@ -351,10 +354,10 @@ def terminate(aws: cloud.aws.Aws, job: str) -> None:
         cloud.display.say(f"{found.id} has ended already ({found.status})")
         return
     ended = cloud.jobs.terminate(aws, found)
-    print(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
+    cloud.display.show(f"{ended.id} {ended.status}; its output so far: {ended.s3_path}output/")
 
 
-@command(help=JOB, positional=["job"])
+@command(help=JOB, positional=["job"], reads=True)
 def wait(aws: cloud.aws.Aws, job: str) -> None:
     """Block until a job has ended; exit code 0 if complete."""
     if cloud.sweeps.means(job):
@@ -372,7 +375,7 @@ def follow(aws: cloud.aws.Aws, job: cloud.jobs.Job, **how: Any) -> cloud.jobs.Jo
     return job
 
 
-@command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"])
+@command(help={**JOB, "follow": "go on printing until the job has ended"}, positional=["job"], reads=True)
 def logs(aws: cloud.aws.Aws, job: str, follow: bool = False) -> None:
     """Print the trainer's output: live, or from S3 afterwards."""
     if cloud.sweeps.means(job):
@@ -498,7 +501,7 @@ ns.add_collection(local.ns, name="local")
 if not __package__:
     ns.add_task(test)
     ns.add_task(bench)
-ns.configure({"solver": cloud.defaults.DEFAULTS})
+    cloud.mishaps.take_over()
 freeze_objects()  # All that there is stays; Python's search for garbage in it was an eighth of `inv --list`.
 
 
@@ -506,4 +509,5 @@ def main() -> None:
     """The console command `solver-cloud`: the same tasks without a tasks.py."""
     from importlib.metadata import version
 
+    cloud.mishaps.take_over()
     Program(name="solver-cloud", binary="solver-cloud", namespace=ns, version=version("solver-cloud")).run()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import arguments as arguments
     from . import aws as aws
+    from . import aws_files as aws_files
+    from . import aws_session as aws_session
     from . import bake as bake
     from . import batch as batch
     from . import bucket as bucket
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from . import claims as claims
     from . import cleanup as cleanup
     from . import commands as commands
+    from . import complaints as complaints
     from . import config as config
     from . import costs as costs
     from . import defaults as defaults
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import firewall as firewall
     from . import git as git
+    from . import given as given
     from . import grid as grid
     from . import image as image
     from . import instance_types as instance_types
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from . import logs as logs
     from . import machine as machine
     from . import machine_images as machine_images
+    from . import mishaps as mishaps
     from . import offer_view as offer_view
     from . import offers as offers
     from . import pieces as pieces
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
     from . import sweeps as sweeps
     from . import tags as tags
     from . import teardown as teardown
+    from . import text as text
     from . import transfer as transfer
     from . import userdata as userdata
     from . import watch as watch

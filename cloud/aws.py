@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import cache
+from . import aws_session, cache, complaints
 from .config import Settings
 from .errors import CloudError
 
@@ -47,22 +46,8 @@ class Aws:
 
     @cached_property
     def session(self) -> boto3.Session:
-        import boto3
-        import botocore.exceptions
-        import botocore.session
-
-        # As the AWS CLI does it: https://github.com/aws/aws-cli/blob/develop/awscli/customizations/scalarparse.py
-        base = botocore.session.get_session()
-        base.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
-        try:
-            return boto3.Session(
-                botocore_session=base, profile_name=self.settings.profile, region_name=self.settings.region
-            )
-        except botocore.exceptions.ProfileNotFound:
-            raise CloudError(
-                f"there is no AWS profile {self.settings.profile!r}",
-                fix="`aws configure list-profiles` shows those there are; `aws configure --profile NAME` makes one",
-            ) from None
+        with aws_errors("use this profile"):
+            return aws_session.make(self.settings.profile, self.settings.region)
 
     @cached_property
     def batch(self) -> BatchClient:
@@ -141,16 +126,6 @@ class Aws:
         return settings.bucket or f"{settings.name}-{self.account}-{settings.region}"
 
 
-def _moment(value: Any) -> datetime:
-    """A moment in an answer of AWS. Python reads ISO 8601 in a fiftieth of the time that botocore's dateutil takes."""
-    if isinstance(value, str) and value.endswith("Z"):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value)
-    from botocore.utils import parse_timestamp
-
-    return parse_timestamp(value)
-
-
 def _config(*, attempts: int = 8, read_timeout: float = 60) -> Config:
     from botocore.config import Config
 
@@ -183,10 +158,12 @@ def error_code(error: Exception) -> str:
 FIXES = {
     "ExpiredToken": "log in again: `aws sso login`, or renew the keys of this profile",
     "ExpiredTokenException": "log in again: `aws sso login`, or renew the keys of this profile",
+    "RequestTimeTooSkewed": "set this machine's clock: AWS refuses requests more than 15 minutes off",
+    "InvalidSignatureException": "set this machine's clock, or `aws configure` the secret key that fits the access key",
     "RequestExpired": "log in again, or set this machine's clock: AWS refuses requests more than 5 minutes off",
     "InvalidClientTokenId": "the access key is not known to AWS: `aws configure` sets another",
     "UnrecognizedClientException": "the access key is not known to AWS: `aws configure` sets another",
-    "AuthFailure": "the access key is not known to AWS: `aws configure` sets another",
+    "AuthFailure": "AWS does not know the access key (`aws configure` sets another), or this machine's clock is wrong",
     "SignatureDoesNotMatch": "the secret key does not fit the access key: `aws configure` sets both",
     "InvalidAccessKeyId": "the access key is not known to AWS: `aws configure` sets another",
     "InsufficientInstanceCapacity": "EC2 has none of this type now: try another --instance, --region or --on-demand",
@@ -215,40 +192,37 @@ DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Translate botocore's errors into CloudError; the one place that does.
+    """Translate botocore's errors into CloudError.
 
     doing: what was being done, as it follows "cannot ": 'start the instance'.
     Codes that mean something to the caller are caught inside, before this sees them.
     """
-    from botocore import exceptions
-
     try:
         yield
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
-        raise CloudError(
-            f"cannot {doing}: no AWS credentials found",
-            fix="`aws configure` or `aws sso login`, or name a profile: --profile NAME",
-        ) from None
-    except (exceptions.SSOError, exceptions.TokenRetrievalError):
-        raise CloudError(
-            f"cannot {doing}: the AWS login has expired", fix="`aws sso login`, then the same again"
-        ) from None
-    except exceptions.ClientError as error:
-        raise _translated(doing, error) from None
-    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
-        raise CloudError(
-            f"cannot {doing}: AWS does not answer ({error})",
-            fix="check the network and the region; `inv local.status` if the profile is the local cloud's",
-        ) from None
-    except exceptions.BotoCoreError as error:
-        raise CloudError(f"cannot {doing}: {error}") from None
+    except Exception as error:
+        known = translated(doing, error)
+        if known is None:
+            raise
+        raise known from None
 
 
-def _translated(doing: str, error: Exception) -> CloudError:
+def translated(doing: str, error: BaseException) -> CloudError | None:
+    """An error of AWS, or on the way there, as a CloudError; None for one that comes from elsewhere.
+
+    doing: as `aws_errors` takes it.
+    """
+    from botocore.exceptions import ClientError
+
+    return _answered(doing, error) if isinstance(error, ClientError) else complaints.explained(doing, error)
+
+
+def _answered(doing: str, error: Exception) -> CloudError:
     """A ClientError as a CloudError: AWS's message, its code, and the fix where one is known."""
     response = getattr(error, "response", {})
     code = error_code(error)
-    message = str(response.get("Error", {}).get("Message", error)).strip()
+    message = complaints.short(response.get("Error", {}).get("Message", error))
+    if message.lstrip().startswith("<"):  # HTML, where AWS's services answer in JSON or XML
+        return CloudError(f"cannot {doing}: somebody else than AWS has answered: {message}", fix=complaints.NOT_AWS)
     operation = getattr(error, "operation_name", "")
     if code in DENIED:
         who = f"allow {operation} to this profile's user or role, or use another --profile"

@@ -6,8 +6,6 @@ import atexit
 import functools
 import gc
 import inspect
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, task
 from invoke.tasks import Task
 
+from . import arguments  # noqa: F401 (mends invoke, which all commands rely on)
 from .errors import UsageError
+from .mishaps import explained
 
 if TYPE_CHECKING:
     from .aws import Aws
@@ -46,20 +46,24 @@ def command(
     help: dict[str, str] | None = None,
     settings: dict[str, str] | None = None,
     regions: bool = False,
+    reads: bool = False,
     **options: Any,
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Make a task of a function that wants an `Aws` where invoke gives a Context.
 
     help: of the function's own arguments. settings: of settings that are options of this command, besides profile and
-    region. regions: whether --region may be several. options: as invoke's `task` takes them.
+    region. regions: whether --region may be several. reads: whether it changes nothing, here or in the account, so that
+    invoke's own --dry makes no difference. options: as invoke's `task` takes them.
     """
     settings = {**(settings or {}), **ACCOUNT}
 
     def decorate(function: Callable[..., None]) -> Task[Any]:
         @functools.wraps(function)
         def run(c: Context, **typed: Any) -> None:
-            chosen = {name: typed.pop(name, None) or None for name in settings}
-            with seldom_collected(), enough_read():
+            chosen = {name: value for name in settings if (value := typed.pop(name, None)) not in (None, False)}
+            with explained(), seldom_collected():
+                if not reads:
+                    typed = dry(c, typed)
                 function(connect(c, regions=regions, **chosen), **typed)
 
         run.__signature__ = _signature(function, settings)  # type: ignore[attr-defined]
@@ -85,18 +89,20 @@ def seldom_collected() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-@contextmanager
-def enough_read() -> Iterator[None]:
-    """End in silence if whoever reads our output has seen enough of it, as `head` has.
+def dry(c: Context, typed: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, with invoke's own --dry as the command's --dry-run.
 
-    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    invoke itself would only keep `c.run` from running anything, which no command of ours uses:
+    https://docs.pyinvoke.org/en/stable/invoke.html#cmdoption-R
+    Raises UsageError for --dry where the command has no dry run, before anything is done.
     """
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
+    if not c.config.run.dry:
+        return typed
+    if "dry_run" not in typed:
+        raise UsageError(
+            "this command would act, and has no dry run", fix="nothing was done; to do it, leave out --dry"
+        )
+    return {**typed, "dry_run": True}
 
 
 def _signature(function: Callable[..., None], settings: dict[str, str]) -> inspect.Signature:
@@ -111,11 +117,15 @@ def connect(c: Context, *, regions: bool = False, **typed: Any) -> Aws:
     """The settings of one command and its AWS account.
 
     regions: whether there may be several. typed: options by setting name; None means "not given".
-    Raises UsageError for a setting that is wrong, or several regions where there can be one.
+    Raises UsageError for a setting that is wrong, a file of settings that is not there, or several regions where there
+    can be one.
     """
     from .aws import Aws
     from .config import Settings
 
+    # invoke goes on without a file that it does not find, and so without the limits that are in it.
+    if (file := getattr(c.config, "_runtime_path", None)) and not c.config._runtime_found:
+        raise UsageError(f"there is no file {file} to read settings from", fix="-f, or INVOKE_RUNTIME_CONFIG, names it")
     settings = Settings.from_context(c, **typed)
     if "," in settings.region and not regions:
         raise UsageError(f"one region, not {settings.region!r}", fix="only `launch` takes several")

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from . import aws_files
 from .defaults import DEFAULTS
 from .errors import UsageError
+from .given import configured, given, read
 
 PACKAGE = Path(__file__).resolve().parent.parent
 """Where docker/ and userdata/ are: the top of the repository, or the installed package."""
@@ -65,29 +67,27 @@ class Settings:
         """The settings of one command.
 
         context: invoke's Context, or any mapping with a `solver` key.
-        typed: options of the command line by setting name; `None` means "not given".
-        Raises UsageError for a setting that does not exist or has a value of the wrong kind.
+        typed: options of the command line by setting name; `None` means "not given", as it does everywhere.
+        Raises UsageError for a setting that does not exist or has a value of the wrong kind, CloudError for a profile
+        that does not exist or cannot be read.
         """
-        configured = {**DEFAULTS, **dict(context.get("solver") or {})}
-        typed = {key: value for key, value in typed.items() if value is not None}
-        profile = typed.get("profile") or configured["profile"] or os.environ.get("AWS_PROFILE")
-        section = _profile_section(profile)
-        of_profile = {key[len("solver_") :]: value for key, value in section.items() if key.startswith("solver_")}
-        merged = {**configured, **of_profile, **typed, "profile": profile}
-        merged["region"] = (
-            merged["region"]
-            or os.environ.get("AWS_REGION")
-            or os.environ.get("AWS_DEFAULT_REGION")
-            or section.get("region")
-            or FALLBACK_REGION
-        )
-        merged["repository"] = merged["repository"] or merged["name"]
-        merged["dockerfile"] = merged["dockerfile"] or PACKAGE / "docker" / "Dockerfile"
-        if unknown := merged.keys() - {field.name for field in fields(cls)}:
+        known = {**given("solver.", DEFAULTS), **given("solver.", configured(context))}
+        options = given("--", typed)
+        profile, section = aws_files.section(read("profile", "str", options.get("profile") or known.get("profile")))
+        keys = {key.removeprefix("solver_"): value for key, value in section.items() if key.startswith("solver_")}
+        known |= {**given("solver_", keys), **options}
+        regions = (os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION"), section.get("region"))
+        kinds = {field.name: str(field.type) for field in fields(cls)}
+        if unknown := known.keys() - kinds.keys():
             raise UsageError(
-                f"unknown setting solver.{sorted(unknown)[0]}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
+                f"unknown setting {known[min(unknown)].place}", fix=f"known are: {', '.join(sorted(DEFAULTS))}"
             )
-        return cls(**{field.name: _converted(field.name, str(field.type), merged[field.name]) for field in fields(cls)})
+        values = {name: read(name, kind, known.get(name)) for name, kind in kinds.items()}
+        values["profile"] = profile
+        values["region"] = values["region"] or next(filter(None, regions), FALLBACK_REGION)
+        values["repository"] = values["repository"] or values["name"]
+        values["dockerfile"] = values["dockerfile"] or PACKAGE / "docker" / "Dockerfile"
+        return cls(**values)
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -101,42 +101,6 @@ class Settings:
     def with_(self, **changes: Any) -> Self:
         """The same settings with some replaced."""
         return replace(self, **changes)
-
-
-def _profile_section(profile: str | None) -> dict[str, str]:
-    """One profile's section of the AWS config file, as text; empty when there is none.
-
-    Read here with configparser, not botocore, because importing botocore costs more than the rest of a short command.
-    """
-    import configparser
-
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    parser.read(Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")).expanduser(), encoding="utf-8")
-    section = f"profile {profile}" if profile and profile != "default" else "default"
-    return dict(parser[section]) if parser.has_section(section) else {}
-
-
-def _converted(name: str, kind: str, value: Any) -> Any:
-    """`value` as the type that field `name` is annotated with; raises UsageError when that cannot be."""
-    if value is None:
-        return None
-    try:
-        match kind.removesuffix(" | None"):
-            case "bool":
-                return value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()]
-            case "int":
-                number: float = int(value)
-            case "float":
-                number = float(value)
-            case "Path":
-                return Path(value).expanduser()
-            case _:
-                return str(value)
-    except (ValueError, TypeError, KeyError):
-        raise UsageError(f"solver.{name} is {value!r}, which is not a valid {kind}") from None
-    if number <= 0:
-        raise UsageError(f"solver.{name} is {value!r}, but must be above zero")
-    return number
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 DEFAULTS: dict[str, Any] = {
@@ -39,3 +40,9 @@ DEFAULTS: dict[str, Any] = {
     "caller_address_url": "https://checkip.amazonaws.com",
 }
 """Every setting with its default; docs/settings.yaml explains each."""
+
+
+def of_environment(prefix: str = "INVOKE_") -> dict[str, str]:
+    """The settings that the environment gives, as text, by name: INVOKE_SOLVER_MAX_HOURS=12."""
+    prefix += "SOLVER_"
+    return {name.removeprefix(prefix).lower(): text for name, text in os.environ.items() if name.startswith(prefix)}

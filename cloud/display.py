@@ -1,22 +1,38 @@
-"""What a user sees: data on stdout, progress on stderr, and neither colour nor boxes where nobody looks."""
+"""What a user sees: data on stdout, progress on stderr, and neither colour nor boxes where nobody looks.
+
+Whatever came from elsewhere is text here: neither a terminal's commands nor rich's markup.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
 from .errors import UsageError
+from .text import log, one_line, plain
 
 
 def say(text: str) -> None:
     """One line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def show(what: str | PurePath) -> None:
+    """A line of what a command is for, on stdout: an id, a directory."""
+    print(plain(str(what)), flush=True)
+
+
+def facts(known: Mapping[str, str]) -> None:
+    """Facts on stdout, one a line behind its heading."""
+    for heading, value in known.items():
+        print(f"{heading:<10} {one_line(value)}")
 
 
 def agreed(question: str, *, otherwise: str) -> bool:
@@ -26,7 +42,7 @@ def agreed(question: str, *, otherwise: str) -> bool:
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{question} nobody is here to say yes", fix=f"without a terminal: {otherwise}")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -35,6 +51,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequ
 
     spare: headings of the columns that a narrow terminal does without, the first to go first.
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
@@ -42,18 +59,41 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequ
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     for gone in range(len(spare) + 1):
         shown = [index for index, heading in enumerate(headings) if heading not in spare[:gone]]
-        drawn = Table(*(headings[index] for index in shown), box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        drawn.columns[0].no_wrap = True
+        drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index in shown:
+            drawn.add_column(Text(one_line(headings[index])), no_wrap=index == shown[0])
         for row in rows:
-            drawn.add_row(*(row[index] for index in shown))
+            drawn.add_row(*(Text(row[index]) for index in shown))
         wanted = console.measure(drawn, options=console.options.update(max_width=1000)).maximum
         if wanted <= console.width:
             break
     console.print(drawn)
+
+
+class Log:
+    """A log on stdout, part by part: byte for byte for a script, and for a terminal the text that it shows."""
+
+    def __init__(self) -> None:
+        self._decoded = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
+
+    def write(self, part: bytes | str) -> None:
+        """Print a part, which need not end where a line or a character does."""
+        if sys.stdout.isatty():
+            sys.stdout.write(log(part if isinstance(part, str) else self._decoded(part)))
+        elif isinstance(part, str):
+            sys.stdout.write(part)
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(part)
+
+    def flush(self) -> None:
+        """Let a reader see all that was written."""
+        sys.stdout.flush()
 
 
 @contextmanager
@@ -65,9 +105,9 @@ def byte_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(one_line(what), total=total)
         yield lambda size: progress.advance(task, size)
 
 
@@ -82,12 +122,9 @@ def duration(span: timedelta) -> str:
     return f"{minutes}m {seconds % 60:02}s" if minutes else f"{seconds}s"
 
 
-ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
-
-
 def last_line(text: str) -> str:
     """The last line with something on it that a terminal would show; progress bars rewrite theirs after a \\r."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", ESCAPE.sub("", text))]
+    lines = [plain(line).strip() for line in re.split(r"[\r\n]+", text)]
     return next((line for line in reversed(lines) if line), "")
 
 
@@ -105,12 +142,17 @@ def print_json(data: Any) -> None:
     Indented JSON is written by Python code, which takes seconds for ten thousand jobs.
     """
     if not isinstance(data, (list, Iterator)):
-        print(json.dumps(data, indent=2, default=_as_json))
+        print(_printable(json.dumps(data, indent=2, default=_as_json)))
     else:
         # Nothing of ours holds itself; to look for that takes a tenth of the time.
         encode = json.JSONEncoder(default=_as_json, check_circular=False).encode
-        lines = ",\n".join(f"  {encode(item)}" for item in data)
+        lines = ",\n".join(f"  {_printable(encode(item))}" for item in data)
         print(f"[\n{lines}\n]" if lines else "[]")
+
+
+def _printable(encoded: str) -> str:
+    """JSON as it is, but for the one control character that Python's encoder leaves: DEL."""
+    return encoded.replace("\x7f", "\\u007f")
 
 
 def _as_json(value: Any) -> Any:

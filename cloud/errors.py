@@ -5,11 +5,15 @@ from contextlib import contextmanager
 
 from invoke.exceptions import Exit
 
+from .text import plain
+
 
 class CloudError(Exit):
     """What went wrong and how to mend it, in one or two lines.
 
     invoke prints an `Exit`'s message on stderr without a traceback and ends with its code.
+
+    What came from elsewhere may be in both: of a terminal's commands there is nothing left in the message.
 
     problem: one line, what went wrong.
     fix: one line, what to do about it; left out where there is nothing to do.
@@ -19,7 +23,7 @@ class CloudError(Exit):
     def __init__(self, problem: str, *, fix: str | None = None, code: int = 1) -> None:
         self.problem = problem
         self.fix = fix
-        super().__init__(f"{problem}\n  {fix}" if fix else problem, code)
+        super().__init__(plain(f"{problem}\n  {fix}" if fix else problem), code)
 
     def __str__(self) -> str:
         return self.message or ""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from . import children, jobs, session, storage
 from .aws import Aws
-from .display import say
+from .display import Log, say
 from .errors import CloudError
 from .jobs import Job
 from .records import FINAL
@@ -63,16 +62,15 @@ def _print_stored_log(aws: Aws, job: Job) -> None:
 
 def _print_stored(aws: Aws, key: str, start: int = 0) -> int:
     """Print what an object has from `start` on; returns how many bytes that is."""
-    printed = 0
+    printed, log = 0, Log()
 
     def write(chunk: bytes) -> None:
         nonlocal printed
-        sys.stdout.buffer.write(chunk)
+        log.write(chunk)
         printed += len(chunk)
 
-    sys.stdout.flush()
     try:
         storage.stream(aws, key, write, start)
     finally:
-        sys.stdout.buffer.flush()
+        log.flush()
     return printed

@@ -15,6 +15,7 @@ from .aws import Aws, aws_errors
 from .child import Child
 from .errors import CloudError, UsageError
 from .grid import Value
+from .text import plain
 
 METRICS = "metrics.json"
 
@@ -98,8 +99,8 @@ def _metrics(aws: Aws, child: Child) -> dict[str, Value]:
 def write_csv(table: Table, out: TextIO) -> None:
     """The table as CSV, with a line of headings."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.headings)
-    writer.writerows(table.rows)
+    writer.writerow(map(plain, table.headings))
+    writer.writerows([plain(cell) if isinstance(cell, str) else cell for cell in row] for row in table.rows)
 
 
 def plot(table: Table, file: Path, metric: str | None, against: str | None) -> None:

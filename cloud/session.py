@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import firewall, keypair, storage
 from .aws import Aws
+from .display import Log
 from .errors import CloudError, UsageError
 from .jobs import GONE, Job
 
@@ -158,5 +159,6 @@ def print_live_log(aws: Aws, job: Job, *, follow: bool) -> bool:
         seen = connection.run(look, hide=True, warn=True, in_stream=False)
         if seen.failed or seen.stdout.strip() == "created":
             return False
-        connection.run(f"sudo docker logs {'--follow ' if follow else ''}{CONTAINER} 2>&1", warn=True, in_stream=False)
+        show = f"sudo docker logs {'--follow ' if follow else ''}{CONTAINER} 2>&1"
+        connection.run(show, warn=True, in_stream=False, out_stream=Log())
     return True

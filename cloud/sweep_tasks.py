@@ -133,8 +133,7 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
-        for key, value in cloud.sweep_view.facts(sweep, child, aws.bucket).items():
-            print(f"{key:<10} {value}")
+        cloud.display.facts(cloud.sweep_view.facts(sweep, child, aws.bucket))
         return
     children = cloud.child.with_latest(aws, cloud.children.look(aws, sweep))
     if json:
@@ -201,7 +200,7 @@ def terminate(aws: cloud.aws.Aws, reference: str) -> None:
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
     if cloud.sweep.terminate(aws, sweep, index):
-        print(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
+        cloud.display.show(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
     else:
         cloud.display.say(f"{reference} has ended already")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from invoke import Collection, task
+from invoke import Collection, Context, task
 from invoke.exceptions import Exit
 
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _for_real(c: Context) -> None:
+    """invoke's --dry keeps `c.run` from running anything, which is not how these commands act."""
+    if c.config.run.dry:
+        raise Exit("this command would act, and has no dry run\n  nothing was done; to do it, leave out --dry", 2)
 
 
 def profile_name() -> str:
@@ -37,8 +43,9 @@ def prepare() -> None:
         "relaunch_seconds": "how long a persistent spot request takes to launch its next instance (default: 30)",
     }
 )
-def up(_: Any, forget_seconds: float = 3600, relaunch_seconds: float = 30) -> None:
+def up(c: Context, forget_seconds: float = 3600, relaunch_seconds: float = 30) -> None:
     """Start the local cloud: API, registry and machines."""
+    _for_real(c)
     from . import profile, supervisor
     from .state import State
 
@@ -52,8 +59,9 @@ def up(_: Any, forget_seconds: float = 3600, relaunch_seconds: float = 30) -> No
 
 
 @task
-def down(_: Any) -> None:
+def down(c: Context) -> None:
     """End the local cloud and everything in it."""
+    _for_real(c)
     from . import supervisor
     from .state import State
 
@@ -95,8 +103,9 @@ def status(_: Any) -> None:
         "rebalance": "only recommend a rebalance",
     },
 )
-def interrupt(_: Any, job: str, notice: str = "120", rebalance: bool = False) -> None:
+def interrupt(c: Context, job: str, notice: str = "120", rebalance: bool = False) -> None:
     """Have EC2 reclaim a spot instance; returns at once."""
+    _for_real(c)
     from . import supervisor
 
     running = _running()
@@ -110,8 +119,9 @@ def interrupt(_: Any, job: str, notice: str = "120", rebalance: bool = False) ->
     positional=["instance_type", "state"],
     help={"instance_type": "for example c7i.4xlarge", "state": "`none`, or `back` for as much as anybody wants"},
 )
-def capacity(_: Any, instance_type: str, state: str) -> None:
+def capacity(c: Context, instance_type: str, state: str) -> None:
     """Take a type's capacity away from EC2, or give it back."""
+    _for_real(c)
     from . import supervisor
 
     supervisor.change_capacity(_running(), instance_type, state)
@@ -122,8 +132,9 @@ def capacity(_: Any, instance_type: str, state: str) -> None:
     positional=["file"],
     help={"file": "what EC2 sells, as docs/local-cloud.md describes; `none`: everything to everybody"},
 )
-def market(_: Any, file: str) -> None:
+def market(c: Context, file: str) -> None:
     """Set what EC2 sells, by a file."""
+    _for_real(c)
     from . import supervisor
 
     supervisor.change_market(_running(), file)
@@ -142,7 +153,7 @@ def market(_: Any, file: str) -> None:
     },
 )
 def fault(
-    _: Any,
+    c: Context,
     kind: str,
     percent: str = "10",
     seconds: str = "90",
@@ -151,6 +162,7 @@ def fault(
     seed: str = "1",
 ) -> None:
     """Have a share of the requests to AWS go wrong."""
+    _for_real(c)
     from . import supervisor
 
     figures = {"percent": percent, "seconds": seconds, "bytes_per_second": bytes_per_second, "of": of, "seed": seed}

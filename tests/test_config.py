@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
+from invoke import Collection, Program
 
+from cloud.aws import Aws
+from cloud.commands import command
 from cloud.config import (
     Settings,
     check_day,
@@ -15,7 +21,7 @@ from cloud.config import (
     trainer_arguments,
 )
 from cloud.defaults import DEFAULTS
-from cloud.errors import UsageError
+from cloud.errors import CloudError, UsageError
 
 
 def test_defaults_hold_where_nothing_is_configured(home: Path) -> None:
@@ -52,6 +58,120 @@ def test_an_unknown_setting_is_named(home: Path) -> None:
 def test_a_value_of_the_wrong_kind_is_named(home: Path, name: str, value: object) -> None:
     with pytest.raises(UsageError, match=rf"solver\.{name} is "):
         Settings.from_context({"solver": {name: value}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("on_demand", "false", False),
+        ("on_demand", "0", False),
+        ("on_demand", "No", False),
+        ("on_demand", "1", True),
+        ("on_demand", True, True),
+        ("max_hours", "0.5", 0.5),
+        ("max_hours", 12, 12.0),
+        ("disk_gb", "80", 80),
+        ("disk_gb", 80.0, 80),
+        ("max_cost", "1e3", 1000.0),
+        ("sync_seconds", None, 60),
+    ],
+)
+def test_a_value_is_taken_for_what_it_says(home: Path, name: str, value: object, taken: object) -> None:
+    assert getattr(Settings.from_context({"solver": {name: value}}), name) == taken
+
+
+WRONG: dict[str, tuple[object, ...]] = {
+    "max_hours": ("nan", "inf", "1e9", 1e9, "-1", "", " ", True, [1], {"a": 1}, "9" * 400),
+    "disk_gb": (50.5, "50.5", "nan", False, 0),
+    "on_demand": ("", "maybe", 2, []),
+    "name": ("", 12, True, ["a"], {"a": 1}, "a\0b"),
+    "source": ("", 3, ["."], "a\0b", "~nobody-at-all/x"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_value_that_cannot_be_meant_is_refused_in_one_line(home: Path, name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=rf"^solver\.{name} is ") as refused:
+        Settings.from_context({"solver": {name: value}})
+    assert len(refused.value.problem.splitlines()) == 1
+    assert len(refused.value.problem) < 200
+
+
+@pytest.mark.parametrize("solver", [3, "text", [1], True])
+def test_settings_that_are_none_are_refused(home: Path, solver: object) -> None:
+    with pytest.raises(UsageError, match=r"^solver is "):
+        Settings.from_context({"solver": solver})
+
+
+def test_no_settings_below_the_key_are_the_defaults(home: Path) -> None:
+    assert Settings.from_context({"solver": None}) == Settings.from_context({}) == Settings.from_context({"solver": {}})
+
+
+def test_where_a_wrong_value_came_from_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".aws").mkdir()
+    (home / ".aws" / "config").write_text(
+        "[profile work]\nsolver_max_hours = soon\n[profile typo]\nsolver_max_hour = 3\n"
+    )
+    for typed, place in (
+        ({"max_hours": "soon"}, "--max-hours is 'soon'"),
+        ({"profile": "work"}, "solver_max_hours is 'soon'"),
+        ({"profile": "typo"}, "unknown setting solver_max_hour\n"),
+        ({"profile": ""}, "--profile is ''"),
+    ):
+        with pytest.raises(UsageError, match=f"^{place}"):
+            Settings.from_context({}, **typed)
+    monkeypatch.setenv("INVOKE_SOLVER_MAX_HOURS", "later")
+    with pytest.raises(UsageError, match=r"^INVOKE_SOLVER_MAX_HOURS is 'later'"):
+        Settings.from_context({"solver": {"max_hours": "later"}})
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates() | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)) | st.text(max_size=3) | st.integers(), JUNK) | JUNK)
+def test_whatever_a_file_has_for_settings_makes_some_or_is_a_usage_error(home: Path, solver: object) -> None:
+    with suppress(CloudError):
+        settings = Settings.from_context({"solver": solver})
+        assert 0 < settings.max_hours <= 1_000_000
+        assert isinstance(settings.on_demand, bool)
+
+
+def invoked(path: Path, content: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    """The settings as a command has them, for a file and an environment that invoke has read."""
+    found = []
+
+    @command()
+    def one(aws: Aws) -> None:
+        found.append(aws.settings)
+
+    path.write_text(content)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    Program(namespace=Collection(one)).run(["inv", "-f", str(path), "one"], exit=False)
+    return found[0]
+
+
+@pytest.mark.parametrize("content", ["a: 1", "solver:\n", "solver: {}\n", "solver: {max_hours: 12, on_demand: true}\n"])
+def test_the_environment_is_read_by_our_rules_whatever_files_have_in_its_place(
+    content: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """invoke makes a variable what a file has in its place: bool('false'), int('0.5')."""
+    (home / ".invoke.yaml").write_text(content)
+    environment = {"INVOKE_SOLVER_ON_DEMAND": "false", "INVOKE_SOLVER_MAX_HOURS": "0.5", "INVOKE_SOLVER_DISK_GB": "70"}
+    settings = invoked(home / "mine.yaml", "b: 2", monkeypatch, **environment)
+    assert (settings.on_demand, settings.max_hours, settings.disk_gb) == (False, 0.5, 70)
+
+
+def test_a_file_that_is_named_wins_over_the_environment_as_in_invoke(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = invoked(home / "mine.yaml", "solver: {max_hours: 12}\n", monkeypatch, INVOKE_SOLVER_MAX_HOURS="0.5")
+    assert found.max_hours == 12
 
 
 def test_the_settings_are_documented_each_with_its_default() -> None:

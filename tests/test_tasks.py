@@ -81,7 +81,8 @@ def test_listing_imports_nothing_heavy(home: Path) -> None:
         "import sys; from invoke.main import program\n"
         f"try: program.run(['inv', '--search-root', {str(REPOSITORY)!r}, '--list'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'boto3', 'botocore', 'docker', 'fabric', 'paramiko', 'rich', 'moto', 'yaml'} & set(sys.modules)\n"
+        "names = 'boto3 botocore docker fabric paramiko rich moto yaml http.client configparser cloud.config'\n"
+        "heavy = set(names.split()) & set(sys.modules)\n"
         "assert not heavy - {'yaml'}, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=home, stdout=subprocess.DEVNULL)
@@ -98,9 +99,10 @@ def test_inv_keeps_tasks_compiled_unless_python_is_told_not_to(
     shutil.copy(REPOSITORY / "inv", tmp_path)
     for directory in (tmp_path, tmp_path / ".venv"):
         shutil.copy(REPOSITORY / "requirements.lock", directory)
-    invoke = tmp_path / ".venv" / "bin" / "inv"
-    invoke.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke "$@"\n')
-    invoke.chmod(0o755)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "cloud").symlink_to(REPOSITORY / "cloud")
     (tmp_path / "tasks.py").write_text("from invoke import task\n@task\ndef one(c): print('done')\n")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": told}
     done = subprocess.run([tmp_path / "inv", "one"], check=True, cwd=home, env=environment, stdout=subprocess.PIPE)
