@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from . import resume as resume
     from . import roles as roles
     from . import runner as runner
+    from . import scalars as scalars
     from . import session as session
     from . import sourcetree as sourcetree
     from . import storage as storage
@@ -67,9 +68,11 @@ if TYPE_CHECKING:
     from . import sweeps as sweeps
     from . import tags as tags
     from . import teardown as teardown
+    from . import trainer_config as trainer_config
     from . import transfer as transfer
     from . import userdata as userdata
     from . import watch as watch
+    from . import yaml_edit as yaml_edit
 
 
 def __getattr__(name: str) -> Any:
