@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from . import costs as costs
     from . import defaults as defaults
     from . import display as display
+    from . import dockerignore as dockerignore
     from . import download as download
     from . import engine as engine
     from . import errors as errors
+    from . import files as files
     from . import firewall as firewall
     from . import git as git
     from . import grid as grid

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import yaml_edit
+from . import files, yaml_edit
 from .config import typed_path
 from .errors import UsageError
 
 MAX_CONFIG_BYTES = 10_000_000
+
+FIX = "--config wants the trainer's YAML file"
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,13 @@ def read_trainer_config(path: Path | str | None) -> TrainerConfig:
     stem = path.name.rpartition(".")[0] or path.name
     if path.name.startswith("-") or "\\" in path.name or not stem.strip("."):
         raise UsageError(f"config {str(path)!r} is called like an option or a path", fix="rename the file")
-    data = _read_regular(path)
+    try:
+        data = files.read_regular(path, MAX_CONFIG_BYTES)
+    except FileNotFoundError:
+        raise UsageError(f"config {path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"config {path} cannot be read: {error.strerror}", fix=FIX) from None
     text = yaml_edit.decoded(f"config {path}", data)[-1]
     for _ in yaml_edit.parsed(f"config {path}", text):
         pass  # only its syntax is checked: what it means is the trainer's
     return TrainerConfig(path, data)
-
-
-def _read_regular(path: Path) -> bytes:
-    """A config's bytes; a pipe or device, which may have no end, is not even waited for."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UsageError(f"config {path} is no regular file", fix="--config wants the trainer's YAML file")
-            data = file.read(MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"config {path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"config {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_CONFIG_BYTES:
-        raise UsageError(f"config {path} is over 10 MB", fix="--config wants the trainer's YAML file")
-    return data

@@ -32,7 +32,7 @@ def test_a_config_is_read_as_it_is(tmp_path: Path) -> None:
         (b"a: *x", "line 1: nothing has the anchor &x"),
         (b"[" * 300_000, "is nested deeper than 200 levels, line 1"),
         (b"- " * 300_000, "is nested deeper than 200 levels, line 1"),
-        (b"a: " + b"x" * 10_000_000, "is over 10 MB"),
+        (b"a: " + b"x" * 10_000_000, "cannot be read: over 10 MB"),
     ],
 )
 def test_a_config_that_cannot_be_one_is_refused_in_one_line(
@@ -54,7 +54,7 @@ def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.yaml")
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
     for name in ("fifo.yaml", "zero.yaml"):
-        with pytest.raises(UsageError, match="is no regular file"):
+        with pytest.raises(UsageError, match="cannot be read: not a regular file"):
             read_trainer_config(tmp_path / name)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s.yaml"))
