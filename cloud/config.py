@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Self
 
@@ -244,7 +244,7 @@ def check_day(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
     except ValueError:
         raise UsageError(f"{option} is {text!r}, which is not a day", fix="a day looks like 2026-11-01") from None
 
@@ -255,9 +255,10 @@ def trainer_arguments(template: str, *, config: str, output: str) -> list[str]:
     Raises UsageError for a template that cannot be split, names neither path, or has other {fields}.
     """
     try:
+        template.encode()
         words = shlex.split(template)
         arguments = [word.format(config=config, output=output) for word in words]
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise UsageError(
             f"setting solver.trainer cannot be read: {error}",
             fix="it is a command line with {config} and {output} in it",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,8 +128,11 @@ def test_numbers_and_days_are_read_or_refused() -> None:
         with pytest.raises(UsageError, match="--cpus is "):
             check_number("--cpus", wrong, least=1)
     assert check_day("--since", "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
-    with pytest.raises(UsageError, match="--since is 'yesterday', which is not a day"):
-        check_day("--since", "yesterday")
+    for wrong in ("yesterday", "", "2026-11-31", "2026-11-01T12:00+02:00", "0000-01-01"):
+        with pytest.raises(UsageError, match=re.escape(f"--since is {wrong!r}, which is not a day")):
+            check_day("--since", wrong)
+    with pytest.raises(UsageError, match=r"--cpus is 1\.5, but must be a whole number"):
+        check_number("--cpus", "1.5", whole=True)
 
 
 def test_spot_is_asked_first_and_on_demand_only_if_it_may_be() -> None:
@@ -152,7 +156,12 @@ def test_the_trainer_template_is_split_as_a_shell_would() -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["train {config}", "train {output}", "train {config} {output} {other}", "'{config}{output}"]
+    "template",
+    [
+        *("train {config}", "train {output}", "train {config} {output} {other}", "'{config}{output}"),
+        *("{config} {output} {0}", "{config.x} {output}", "{config[x]} {output}", "{config:d} {output}"),
+        "{config} {output} \udce9",
+    ],
 )
 def test_a_trainer_template_that_cannot_work_is_refused(template: str) -> None:
     with pytest.raises(UsageError, match=r"setting solver\.trainer"):
