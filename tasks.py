@@ -126,7 +126,7 @@ def start_job(
 ) -> str:
     """One launch, from what was typed to the job's id, in the first region that has a machine."""
     with cloud.errors.interruptible("no instance was started"):
-        trainer_config = cloud.config.read_trainer_config(config)
+        trainer_config = cloud.trainer_config.read_trainer_config(config)
         target = cloud.config.check_output(output)
         regions = aws.regions
         for there in regions[1:]:
@@ -145,7 +145,7 @@ def start_there(
     aws: cloud.aws.Aws,
     elsewhere: list[cloud.aws.Aws],
     wanted: cloud.instance_types.Wanted,
-    config: cloud.config.TrainerConfig,
+    config: cloud.trainer_config.TrainerConfig,
     output: str,
     yes: bool,
 ) -> str:
@@ -195,7 +195,7 @@ def run_plan(aws: cloud.aws.Aws, plan: cloud.plan.Plan, claim: cloud.claims.Clai
 
 def preview(aws: cloud.aws.Aws, wanted: cloud.instance_types.Wanted, config: str | None, output: str | None) -> None:
     """What a launch would do, on stderr, and the request that it would send first, on stdout."""
-    trainer_config = cloud.config.read_trainer_config(config)
+    trainer_config = cloud.trainer_config.read_trainer_config(config)
     target = cloud.config.check_output(output)
     with cloud.image.snapshot(aws.settings.source, aws.settings.dockerfile) as snapshot:
         plan = cloud.plan.look(aws, wanted, snapshot, trainer_config, target)

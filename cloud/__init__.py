@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from . import costs as costs
     from . import defaults as defaults
     from . import display as display
+    from . import dockerignore as dockerignore
     from . import download as download
     from . import engine as engine
     from . import errors as errors
+    from . import files as files
     from . import firewall as firewall
     from . import git as git
     from . import given as given
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from . import resume as resume
     from . import roles as roles
     from . import runner as runner
+    from . import scalars as scalars
     from . import session as session
     from . import sourcetree as sourcetree
     from . import storage as storage
@@ -73,9 +76,11 @@ if TYPE_CHECKING:
     from . import tags as tags
     from . import teardown as teardown
     from . import text as text
+    from . import trainer_config as trainer_config
     from . import transfer as transfer
     from . import userdata as userdata
     from . import watch as watch
+    from . import yaml_edit as yaml_edit
 
 
 def __getattr__(name: str) -> Any:

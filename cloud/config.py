@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Self
 
 from . import aws_files
 from .defaults import DEFAULTS
 from .errors import UsageError
-from .given import configured, given, read
+from .given import MOST_OF_ALL, configured, given, read
 
 PACKAGE = Path(__file__).resolve().parent.parent
 """Where docker/ and userdata/ are: the top of the repository, or the installed package."""
 
 FALLBACK_REGION = "us-east-1"
-MAX_CONFIG_BYTES = 10_000_000
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.(\d+x?large|metal(-\w+)?|nano|micro|small|medium|large|xlarge)")
 
 
@@ -103,60 +103,50 @@ class Settings:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True)
-class TrainerConfig:
-    """The trainer's config file as read once: its name and its bytes."""
-
-    path: Path
-    data: bytes
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-
-def read_trainer_config(path: Path | str | None) -> TrainerConfig:
-    """Read the file given to `--config`.
-
-    Raises UsageError when it is missing, unreadable, over 10 MB or not YAML.
-    """
-    import yaml
-
-    if path is None:
-        raise UsageError("no config", fix="say which: --config fast_buckets.yaml")
-    path = Path(path).expanduser()
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"config {path} is over 10 MB", fix="--config wants the trainer's YAML file")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"config {path} does not exist") from None
-    except OSError as error:
-        raise UsageError(f"config {path} cannot be read: {error.strerror}") from None
-    try:
-        # compose() checks the syntax without building a Python object of every number.
-        yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise UsageError(f"config {path} is not YAML{where}: {problem}") from None
-    return TrainerConfig(path, data)
-
-
 def check_output(path: Path | str | None) -> str:
     """Where `--output` will be downloaded to, as it is recorded: `~/…` when below the home directory, else absolute.
 
-    Raises UsageError when it, or a directory above it, is a file.
+    Raises UsageError when it, or a directory above it, is a file, and for the home directory itself.
     """
-    if path is None:
+    if not path or not str(path).strip():
         raise UsageError("no output directory", fix="say where the model will go: --output ~/models/run-001")
-    output = Path(os.path.abspath(Path(path).expanduser()))
-    for part in (output, *output.parents):
-        if part.exists() and not part.is_dir():
-            raise UsageError(f"output {path}: {part} is a file, not a directory")
+    typed = typed_path("output", path)
+    try:
+        output = Path(os.path.abspath(typed))
+        file = next((part for part in (output, *output.parents) if part.exists() and not part.is_dir()), None)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"output {path} cannot be used: {getattr(error, 'strerror', None) or error}") from None
+    if file:
+        raise UsageError(f"output {path}: {file} is a file, not a directory")
+    check_target(output)
     home = Path.home()
     return f"~/{output.relative_to(home)}" if output.is_relative_to(home) and output != home else str(output)
+
+
+def check_target(directory: Path) -> None:
+    """Raise UsageError for a directory that no bundle is ever put into: the home directory, or one above it.
+
+    There, a file of any name may be a setting of some program, or be run.
+    """
+    # realpath: a pathlib.Path that resolves to itself raises RuntimeError.
+    if Path(os.path.realpath(Path.home())).is_relative_to(os.path.realpath(directory)):
+        raise UsageError(
+            f"output {directory} is the home directory, or above it", fix="name one for the model: ~/models/run-001"
+        )
+
+
+def typed_path(what: str, text: Path | str) -> Path:
+    """A path as typed, with `~` and `~user` expanded.
+
+    what: how an error begins: 'config'. Raises UsageError where that user has no home, and for a path that has control
+    characters or is no text: neither a record nor a terminal can show it.
+    """
+    path = Path(os.path.expanduser(text))
+    if not str(path).isprintable():
+        raise UsageError(f"{what} {str(text)!r} has characters that cannot be shown", fix="take another name")
+    if str(path).startswith("~"):
+        raise UsageError(f"{what} {text}: there is no home directory {path.parts[0]}", fix="or is it ./~?")
+    return path
 
 
 def check_instance_types(names: str | None) -> tuple[str, ...]:
@@ -172,17 +162,42 @@ def check_instance_types(names: str | None) -> tuple[str, ...]:
     return found
 
 
-def check_number(option: str, text: str | None, *, least: float = 0) -> float | None:
-    """What was typed after an option, as a number; raises UsageError when it is none, or below `least`."""
-    if text is None:
-        return None
+def number(
+    what: str,
+    value: object,
+    *,
+    least: float = 0,
+    above: float = -math.inf,
+    most: float = MOST_OF_ALL,
+    whole: bool = False,
+) -> float:
+    """`value` as a finite number from `least` to `most` that is larger than `above`.
+
+    what: how an error begins, like '--cpus' or 'solver.max_hours'. whole: no fractions.
+    Raises UsageError for anything else.
+    """
     try:
-        number = float(text)
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}, which is not a number") from None
-    if not least <= number < float("inf"):
-        raise UsageError(f"{option} is {text}, but must be at least {least:g}")
-    return number
+        found = float(value)  # type: ignore[arg-type]  # whatever it is, it is caught
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if math.isnan(found) or isinstance(value, bool):
+        raise UsageError(f"{what} is {value!r}, which is not a number")
+    if whole and not found.is_integer():
+        raise UsageError(f"{what} is {value}, but must be a whole number")
+    if found <= above:
+        raise UsageError(f"{what} is {value}, but must be above {above:g}")
+    if found < least:
+        raise UsageError(f"{what} is {value}, but must be at least {least:g}")
+    if found > most:
+        raise UsageError(f"{what} is {value}, but must be at most {most:,.0f}")
+    return found
+
+
+def check_number(
+    option: str, text: str | None, *, least: float = 0, most: float = MOST_OF_ALL, whole: bool = False
+) -> float | None:
+    """What was typed after an option, as `number` says."""
+    return None if text is None else number(option, text, least=least, most=most, whole=whole)
 
 
 def check_day(option: str, text: str | None) -> datetime | None:
@@ -190,7 +205,7 @@ def check_day(option: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
     except ValueError:
         raise UsageError(f"{option} is {text!r}, which is not a day", fix="a day looks like 2026-11-01") from None
 
@@ -201,9 +216,10 @@ def trainer_arguments(template: str, *, config: str, output: str) -> list[str]:
     Raises UsageError for a template that cannot be split, names neither path, or has other {fields}.
     """
     try:
+        template.encode()
         words = shlex.split(template)
         arguments = [word.format(config=config, output=output) for word in words]
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise UsageError(
             f"setting solver.trainer cannot be read: {error}",
             fix="it is a command line with {config} and {output} in it",

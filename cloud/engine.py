@@ -32,6 +32,9 @@ LINE_LIMIT = 300
 STEP_DIGEST = re.compile(r"#\d+ sha256:[0-9a-f]{64}")
 """What docker 20.10 prints after the name of every step: of no use to a reader."""
 
+MISSING = re.compile(r'failed to (?:compute cache key|calculate checksum).*"(/[^"\n]+)":? not found')
+"""What BuildKit says of a COPY of something that was not sent."""
+
 SILENCE_SECONDS = 600
 """How long a push may show no progress: registries take their time with large layers."""
 
@@ -39,6 +42,10 @@ QEMU = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 """The kernel's names of emulators: https://docs.kernel.org/admin-guide/binfmt-misc.html"""
 
 BUILD_FIXES = {
+    "error getting credentials": "docker asks a credential helper that is not there or fails: install the one that "
+    "credsStore or credHelpers in ~/.docker/config.json names, or take that line out",
+    "permission denied while trying to connect": "sudo usermod -aG docker $USER, then log in again",
+    "[Cc]annot connect to the Docker daemon": "start the Docker engine: sudo systemctl start docker",
     "exec format error": "this engine cannot run that architecture's programs: choose an --instance of this machine's, "
     "or add the other: docker run --privileged --rm tonistiigi/binfmt --install all",
     "failed to resolve source metadata|pull access denied|failed to do request": "a base image cannot be pulled: check "
@@ -52,13 +59,43 @@ BUILD_FIXES = {
 
 def connect() -> docker.DockerClient:
     """The engine, through the SDK. Raises CloudError when there is none that answers."""
-    import docker
+    import docker.errors
+    import requests.exceptions
 
     with engine_errors("reach the Docker engine"):
-        client = docker.from_env(use_ssh_client=True)
-        client.ping()
+        try:
+            _check_context()
+            client = docker.from_env(use_ssh_client=True)
+            client.ping()
+        except (CloudError, docker.errors.DockerException, requests.exceptions.RequestException):
+            raise
+        except Exception as error:  # the SDK has errors of any kind for settings that it does not expect
+            raise CloudError(
+                f"Docker's settings here cannot be read: {' '.join(str(error).split())}",
+                fix="see DOCKER_HOST, DOCKER_CONTEXT, and ~/.docker/config.json with the contexts beside it",
+            ) from None
     client.api.timeout = SILENCE_SECONDS
     return client
+
+
+def _check_context() -> None:
+    """Raise CloudError for a Docker context that does not exist: the SDK would take the default one in its place.
+
+    DOCKER_HOST goes before any: https://docs.docker.com/engine/manage-resources/contexts/
+    """
+    from docker.context import Context
+    from docker.context.config import get_current_context_name
+
+    if os.environ.get("DOCKER_HOST"):
+        return
+    typed = os.environ.get("DOCKER_CONTEXT")
+    name = typed or get_current_context_name()
+    if name not in ("", "default") and Context.load_context(name) is None:
+        raise CloudError(
+            f"there is no Docker context {name}, which "
+            + ("DOCKER_CONTEXT names" if typed else "is the current one in ~/.docker/config.json"),
+            fix=f"{'unset DOCKER_CONTEXT' if typed else 'docker context use default'}; docker context ls lists them",
+        )
 
 
 @contextmanager
@@ -72,14 +109,18 @@ def engine_errors(doing: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         raise CloudError(f"cannot {doing}: {error.explanation or error}") from None
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        text = str(error)
-        if "Permission denied" in text:
+        where = os.environ.get("DOCKER_HOST", "")
+        if "Permission denied" in str(error) and not where.startswith("ssh:"):
             raise CloudError(
                 f"cannot {doing}: this user may not use Docker", fix="sudo usermod -aG docker $USER, then log in again"
             ) from None
-        where = os.environ.get("DOCKER_HOST", "")
+        if where:
+            raise CloudError(
+                f"cannot {doing}: no Docker engine answers at DOCKER_HOST={where}",
+                fix="start the engine there, or unset DOCKER_HOST for this machine's own",
+            ) from None
         raise CloudError(
-            f"cannot {doing}: no Docker engine answers" + (f" at DOCKER_HOST={where}" if where else ""),
+            f"cannot {doing}: no Docker engine answers",
             fix="install Docker Engine (https://docs.docker.com/engine/install/) and start it: "
             "sudo systemctl start docker",
         ) from None
@@ -161,7 +202,9 @@ def build(snapshot: Snapshot, name: str, *, builder_image: str, runtime_image: s
         code = process.wait()
     if code:
         output = "\n".join(last)
-        fix = next((fix for cause, fix in BUILD_FIXES.items() if re.search(cause, output)), None)
+        causes = [snapshot.why_missing(path) for path in MISSING.findall(output)]
+        causes += [fix for cause, fix in BUILD_FIXES.items() if re.search(cause, output)]
+        fix = next(filter(None, causes), None)
         raise CloudError(f"the image cannot be built; the build's last lines:\n{output}", fix=fix)
 
 
@@ -213,4 +256,9 @@ def _docker_commands() -> list[str]:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+    """What a command prints; nothing if it cannot be run."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode(errors="replace")

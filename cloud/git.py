@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,9 @@ OPTIONS = {
 }
 """Stronger than the user's own configuration, which is read: it says what is always ignored, and whom to trust."""
 
+LEFT_OUT = re.compile(rb"^(Ignoring path |warning: could not open directory )", re.MULTILINE)
+"""How git says that it leaves out a path that no repository may have, like .GIT/x, or a directory it may not read."""
+
 One = TypeVar("One")
 Other = TypeVar("Other")
 
@@ -42,11 +46,13 @@ def run(*arguments: str, cwd: Path, feed: bytes = b"", fine: tuple[int, ...] = (
         done = subprocess.run(
             command(*arguments), cwd=cwd, input=feed, capture_output=True, env=environment(**variables)
         )
-    except FileNotFoundError:
+    except OSError as error:
+        if error.filename != "git":
+            raise CloudError(f"cannot run git in {cwd}: {error.strerror}") from None
         raise CloudError("there is no git on PATH", fix="install git: it reads the trainer's source tree") from None
-    # `update-index` leaves out a path that no repository may have, like .GIT/x, and says so, but does not fail.
-    if done.returncode not in fine or b"\nIgnoring path " in b"\n" + done.stderr:
-        raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}")
+    # Both are left out, and git says so, but does not fail.
+    if done.returncode not in fine or LEFT_OUT.search(done.stderr):
+        raise CloudError(f"cannot read the source in {cwd}: {complaint(done.stderr)}", fix=_advice(done.stderr))
     return done.stdout
 
 
@@ -77,8 +83,15 @@ def environment(**variables: str) -> dict[str, str]:
 def complaint(stderr: bytes) -> str:
     """What git says is wrong, in one line: its first error, else its first fatal, else all but the hints."""
     lines = stderr.decode(errors="replace").splitlines()
-    for start in ("error: ", "fatal: "):
+    for start in ("error: ", "fatal: ", "warning: could not open "):
         for line in lines:
             if line.startswith(start):
-                return line.removeprefix(start)
+                return line.removeprefix(start.partition(" ")[0] + " ")
     return " ".join(line for line in lines if not line.startswith(("hint:", "warning:")))
+
+
+def _advice(stderr: bytes) -> str | None:
+    """How this can be mended: a command of git's own, as it has one about a directory of another user's."""
+    if found := re.search(rb"^\t(git .*)$", stderr, re.MULTILINE):
+        return found[1].decode(errors="replace")
+    return "make it readable, or list it in .gitignore" if b"Permission denied" in stderr else None

@@ -12,8 +12,10 @@ from typing import Any
 from .defaults import DEFAULTS, of_environment
 from .errors import UsageError
 
-MOST = 1_000_000
-"""More than any of our numbers can mean: hours (a century), dollars, GB, seconds."""
+MOST_OF_ALL = 1e9
+"""What no number of ours is above: times and sums of what is larger overflow, or are a slip."""
+MOST = {"max_hours": 87_600, "keep_on_failure": 5_256_000}
+"""Of some settings: ten years, so that a deadline is a date."""
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -68,8 +70,9 @@ def read(name: str, kind: str, one: Given | None) -> Any:
         raise UsageError(
             f"{one.place} is {_shown(one.value)}, which is not {called}", fix=f"docs/settings.yaml explains it{default}"
         ) from None
-    if isinstance(value, float | int) and not isinstance(value, bool) and not 0 < value <= MOST:
-        raise UsageError(f"{one.place} is {_shown(one.value)}, but must be above zero and at most {MOST:,}")
+    most = MOST.get(name, MOST_OF_ALL)
+    if isinstance(value, float | int) and not isinstance(value, bool) and not 0 < value <= most:
+        raise UsageError(f"{one.place} is {_shown(one.value)}, but must be above zero and at most {most:,.0f}")
     return value
 
 

@@ -5,8 +5,6 @@ Pure: text in, children out. Where they run is not known here.
 
 from __future__ import annotations
 
-import copy
-import difflib
 import glob
 import itertools
 import os
@@ -14,19 +12,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from . import scalars
 from .errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+from .scalars import Value
+from .yaml_edit import Document
 
 MOST_CHILDREN = 10_000
 """Of an array job: https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html"""
 
-Value = str | int | float | bool | None
+RANGE = re.compile(r"(-?[0-9]{1,18})\.\.(-?[0-9]{1,18})")
+LIKE_A_RANGE = re.compile(r"(?=.*[0-9])[-+.0-9eE_]*\.\.[-+.0-9eE_]*")
+PART = re.compile(rf"\s*(?:{scalars.QUOTED.pattern})\s*(?=,|$)|[^,]*")
+"""What stands before the next comma."""
 
-RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+LONGEST_NAME = 255
+"""Bytes of a file's name, on the file systems of Linux, macOS and Windows."""
 
 
 @dataclass(frozen=True)
@@ -60,50 +61,52 @@ class Training:
 def axis(text: str) -> Axis:
     """What was typed for one key: 'iterations=1000,10000', 'seed=1..5' (both ends included), 'game.stack=20,50'.
 
-    A value is read as YAML would read it in the configuration. Raises UsageError for anything else.
+    Commas between quotes are part of a value; `scalars.read` says what a value means.
+    Raises UsageError for anything else.
     """
-    import yaml
-
     key, equals, typed = text.partition("=")
-    key = key.strip()
+    key, where = key.strip(), f"--grid {text}"
     if not equals or not all(key.split(".")):
-        raise UsageError(
-            f"--grid {text} names no key", fix="for example: --grid iterations=1000,10000 --grid seed=1..5"
-        )
+        raise UsageError(f"{where} names no key", fix="for example: --grid iterations=1000,10000 --grid seed=1..5")
     values: list[Value] = []
-    for part in typed.split(","):
+    for part in _parts(typed):
         if found := RANGE.fullmatch(part.strip()):
-            values += _range(text, int(found[1]), int(found[2]))
-            continue
-        try:
-            value = yaml.safe_load(part)
-        except yaml.YAMLError:
-            value = []
-        if not part.strip() or not isinstance(value, Value):
-            raise UsageError(
-                f"--grid {text}: {part.strip() or 'nothing'!r} is no value", fix="numbers, words or true/false"
-            )
-        values.append(value)
+            values += _range(where, int(found[1]), int(found[2]))
+        elif LIKE_A_RANGE.fullmatch(part.strip()):
+            raise UsageError(f"{where}: a range is of two whole numbers", fix="name the values: --grid rate=0.1,0.2")
+        else:
+            values.append(scalars.read(part, where))
     if len({(type(value), value) for value in values}) < len(values):
-        raise UsageError(f"--grid {text} has a value twice")
+        raise UsageError(f"{where} has a value twice")
     return Axis(key, tuple(values))
 
 
-def _range(text: str, first: int, last: int) -> range:
+def _parts(typed: str) -> Iterator[str]:
+    """What is between commas, but for those between quotes."""
+    while found := PART.match(typed):
+        yield found[0]
+        if found.end() == len(typed):
+            return
+        typed = typed[found.end() + 1 :]
+
+
+def _range(where: str, first: int, last: int) -> range:
     if not 0 <= last - first < MOST_CHILDREN:
-        raise UsageError(f"--grid {text}: a range goes up, over at most {MOST_CHILDREN:,} numbers")
+        raise UsageError(f"{where}: a range goes up, over at most {MOST_CHILDREN:,} numbers")
     return range(first, last + 1)
 
 
 def expand(patterns: Iterable[str]) -> list[Path]:
     """The files that file names and patterns (`configs/*.yaml`, `**` for any depth) mean, in their order, each once.
 
-    Raises UsageError for a pattern that no file fits. A name without a pattern is taken as it is.
+    Raises UsageError for a pattern that no file fits. A file's name is taken as it is, though it may look like a
+    pattern: `seed[1].yaml`.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
         path = os.path.expanduser(pattern)
-        matching = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]
+        taken = os.path.lexists(path) or not glob.has_magic(path)
+        matching = [path] if taken else sorted(glob.glob(path, recursive=True))
         if not matching:
             raise UsageError(f"no file fits --config {pattern!r}")
         found |= dict.fromkeys(map(Path, matching))
@@ -114,8 +117,9 @@ def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Trainin
     """Every configuration with every combination of values; the last axis changes fastest.
 
     configs: content by file name. Without axes each is sent as it is, to the byte.
-    Raises UsageError for a key that a configuration does not have, or that is given twice, for no or too many children,
-    and for two that could not be told apart by name.
+    With axes, only the values of their keys become another text. Raises UsageError for a key that a configuration does
+    not have, or that is given twice or cannot be set, for no or too many children, for names that are too long, and for
+    two that could not be told apart by name.
     """
     keys = [one.key for one in axes]
     for key in keys:
@@ -136,6 +140,11 @@ def children(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> list[Trainin
     found = [Training(index, *one) for index, one in enumerate(_combinations(configs, axes))]
     places: dict[str, Training] = {}
     for child in found:
+        if len(child.name.encode()) > LONGEST_NAME:
+            raise UsageError(
+                f"training {child.index} would be called {child.name[:40]}…, longer than {LONGEST_NAME} bytes",
+                fix="rename the configuration, or take shorter values",
+            )
         if (other := places.setdefault(child.name, child)) is not child:
             raise UsageError(
                 f"trainings {other.index} and {child.index} would both be called {child.name}",
@@ -149,40 +158,10 @@ def _combinations(configs: Mapping[str, bytes], axes: Sequence[Axis]) -> Iterato
         if not axes:
             yield name, {}, content
             continue
-        document = _document(name, content)
+        document = Document.read(name, content)
         for values in itertools.product(*(one.values for one in axes)):
             parameters = dict(zip((one.key for one in axes), values, strict=True))
-            yield name, parameters, _overridden(name, copy.deepcopy(document), parameters)
-
-
-def _document(name: str, content: bytes) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
-
-
-def _overridden(name: str, document: Any, parameters: Mapping[str, Value]) -> bytes:
-    """A configuration with some of its values replaced, its keys in their order; comments do not survive."""
-    import yaml
-
-    for key, value in parameters.items():
-        *outer, last = key.split(".")
-        place = document
-        for step in outer:
-            place = _below(name, key, place, step)[step]
-        _below(name, key, place, last)[last] = value
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-
-
-def _below(name: str, key: str, place: Any, step: str) -> MutableMapping[str, Any]:
-    """The mapping that has that step; a typo is better refused than trained for a night."""
-    if isinstance(place, dict) and step in place:
-        return place
-    near = difflib.get_close_matches(step, [str(one) for one in place] if isinstance(place, dict) else [])
-    raise UsageError(f"{name} has no key {key}", fix=f"did you mean {near[0]}?" if near else None)
+            yield name, parameters, document.replaced(parameters)
 
 
 def _shown(value: Value) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from . import git, sourcetree
+from . import dockerignore, files, git, sourcetree
 from .errors import CloudError, UsageError
 
 DOCKERFILE = ".solver-cloud.Dockerfile"
@@ -24,6 +26,9 @@ TAG_FORMAT = "1"
 
 TAG_LENGTH = 20
 
+MAX_RECIPE_BYTES = 10_000_000
+"""Of a Dockerfile or a .dockerignore: more is not one."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -31,10 +36,17 @@ class Snapshot:
 
     tree: the id of the git tree that holds both.
     directory: where its content is; removed at the end of a `with` block, or with the last reference.
+    source: the directory that was taken.
+    ignore_file: the .dockerignore that counted, and what it left out.
+    pointers: files of Git LFS whose content is not there, but what LFS has in its place.
     """
 
     tree: str
     directory: tempfile.TemporaryDirectory[str]
+    source: Path
+    ignore_file: Path
+    ignored: frozenset[bytes]
+    pointers: tuple[str, ...]
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +61,27 @@ class Snapshot:
         """
         parts = (TAG_FORMAT, self.tree, builder_image, runtime_image, platform)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:TAG_LENGTH]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user will want to know before a training of a night."""
+        if not self.pointers:
+            return []
+        more = f" and {len(self.pointers) - 1} more" if len(self.pointers) > 1 else ""
+        return [f"warning: {self.pointers[0]}{more}: Git LFS has only a pointer there, not the file: git lfs pull"]
+
+    def why_missing(self, path: str) -> str | None:
+        """Why a file or directory that the source has is not in the build context: one line. None where it has none.
+
+        path: as a Dockerfile names it.
+        """
+        relative = path.strip("/")
+        name = os.fsencode(relative)
+        if any(one == name or one.startswith(name + b"/") for one in self.ignored):
+            return f"{relative} is left out by {self.ignore_file}"
+        if os.path.lexists(self.source / relative):
+            return f"{relative} is empty, or git ignores it: git check-ignore --verbose {shlex.quote(relative)}"
+        return None
 
     @contextmanager
     def context(self) -> Iterator[IO[bytes]]:
@@ -85,35 +118,62 @@ def snapshot(source: Path, dockerfile: Path) -> Snapshot:
     if not (source / "Cargo.toml").is_file():
         raise UsageError(f"no Cargo workspace in {source}", fix="say where the trainer's is: --source DIR")
     try:
-        recipe = dockerfile.read_bytes()
+        recipe = files.read_regular(dockerfile, MAX_RECIPE_BYTES)
     except OSError as error:
         raise UsageError(
             f"Dockerfile {dockerfile} cannot be read: {error.strerror}", fix="setting solver.dockerfile names it"
         ) from None
-    directory = tempfile.TemporaryDirectory(prefix="solver-cloud-")
+    ignore_file, ignore = _ignore_file(source, dockerfile)
     try:
-        return Snapshot(_write_tree(Path(directory.name), source, recipe), directory)
+        directory = tempfile.TemporaryDirectory(prefix="solver-cloud-")
+    except OSError as error:
+        raise CloudError(f"no temporary directory can be made: {error.strerror}", fix="TMPDIR names one") from None
+    try:
+        staged = sourcetree.stage_alone(Path(directory.name), source)
+        ignored = staged.drop(ignore, ignore_file.name)
+        tree = _write_tree(staged, recipe)
+        pointers = sorted(os.fsdecode(path) for path in staged.pointers - ignored)
+        return Snapshot(tree, directory, source, ignore_file, frozenset(ignored), tuple(pointers))
+    except OSError as error:
+        directory.cleanup()
+        raise CloudError(
+            f"cannot take a copy of the source: {error.strerror}: {error.filename}",
+            fix="TMPDIR names a directory with room for it",
+        ) from None
     except BaseException:
         directory.cleanup()
         raise
 
 
-def _write_tree(git_dir: Path, source: Path, recipe: bytes) -> str:
-    """Write the source and the Dockerfile into an empty directory, as a git tree; returns its id."""
-    repository = sourcetree.Repository.around(source)
-    sourcetree.make_git_dir(git_dir, repository)
-    files = sourcetree.stage(git_dir, source, repository)
-    files.drop_dockerignored()
+def _ignore_file(source: Path, dockerfile: Path) -> tuple[Path, bytes]:
+    """The .dockerignore that counts, and its content: the Dockerfile's own goes before that of the source.
+
+    https://docs.docker.com/build/concepts/context/#filename-and-location
+    """
+    of_source = source / dockerignore.NAME
+    for path in (dockerfile.with_name(dockerfile.name + dockerignore.NAME), of_source):
+        try:
+            return path, files.read_regular(path, MAX_RECIPE_BYTES)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    return of_source, b""
+
+
+def _write_tree(staged: sourcetree.WorkTree, recipe: bytes) -> str:
+    """Write the staged files and the Dockerfile as a git tree; returns its id."""
 
     def run(*arguments: str, feed: bytes = b"") -> bytes:
-        return git.run(*arguments, cwd=git_dir, feed=feed, GIT_DIR=str(git_dir))
+        return git.run(*arguments, cwd=staged.git_dir, feed=feed, GIT_DIR=str(staged.git_dir))
 
-    tree = files.write()
+    tree = staged.write()
     listing = run("ls-tree", "-z", tree) if tree else b""
     entries = {entry.split(b"\t", 1)[1]: entry for entry in listing.split(b"\0")[:-1]}
     if b"Cargo.toml" not in entries:
         raise UsageError(
-            f"{source / 'Cargo.toml'} is ignored", fix="see .gitignore and .dockerignore there, and .gitignore above"
+            f"{staged.directory / 'Cargo.toml'} is ignored",
+            fix="see .gitignore and .dockerignore there, and .gitignore above",
         )
     blob = run("hash-object", "-w", "--no-filters", "--stdin", feed=recipe).strip()
     name = DOCKERFILE.encode()

@@ -66,9 +66,9 @@ def wanted(
     Raises UsageError for both, or for what is no type or no number.
     """
     needs = Needs(
-        cpus=int(check_number("--cpus", cpus, least=1) or 1),
+        cpus=int(check_number("--cpus", cpus, least=1, whole=True) or 1),
         memory_gib=check_number("--memory", memory) or 0,
-        gpus=int(check_number("--gpus", gpus, least=1) or 0),
+        gpus=int(check_number("--gpus", gpus, least=1, whole=True) or 0),
         architecture="arm64" if arm else "x86_64",
     )
     if needs == Needs() and not cpus:

@@ -10,10 +10,10 @@ from typing import Any
 from . import claims, records, refusals, request
 from .aws import Aws, aws_errors, error_code
 from .claims import Claim
-from .config import TrainerConfig
 from .errors import CloudError
 from .offers import NoMachine, Offer
 from .plan import Plan
+from .trainer_config import TrainerConfig
 
 Say = Callable[[str], None]
 ATTEMPTS = 8

@@ -12,12 +12,13 @@ from typing import Any
 from . import machine, machine_images, offers, prices, registry
 from .aws import Aws
 from .claims import Claim, key_of
-from .config import Settings, TrainerConfig, trainer_arguments
+from .config import Settings, trainer_arguments
 from .errors import CloudError, UsageError
 from .image import Snapshot
 from .instance_types import Needs, Wanted
 from .machine import Machine
 from .offers import Market, Offer
+from .trainer_config import TrainerConfig
 
 TAG_VALUE_LIMIT = 256
 

@@ -71,6 +71,8 @@ def ensure_image(aws: Aws, snapshot: Snapshot, name: str, platform: str, say: Sa
     if digest := tag_exists(aws, repository, tag):
         say(f"image {tag} is in ECR")
         return Image(name, tag, digest, built=False, pushed=False)
+    for warning in snapshot.warnings:
+        say(warning)
     client = engine.connect()
     built = not engine.has_image(client, name)
     if built:

@@ -14,7 +14,7 @@ from . import storage
 from .aws import Aws, aws_errors
 from .child import Child
 from .errors import CloudError, UsageError
-from .grid import Value
+from .scalars import Value
 from .text import plain
 
 METRICS = "metrics.json"

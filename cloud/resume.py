@@ -8,11 +8,11 @@ from typing import Any
 from . import claims, costs, instance_types, jobs, machine, machine_images, offers, prices, records, registry, storage
 from .aws import Aws, aws_errors
 from .claims import Claim
-from .config import TrainerConfig
 from .errors import CloudError
 from .jobs import Job
 from .machine import Machine
 from .plan import Plan, Resumed, decide
+from .trainer_config import TrainerConfig
 
 
 def check(job: Job) -> None:

@@ -8,13 +8,12 @@ files which git knows already are not read again.
 from __future__ import annotations
 
 import os
-import posixpath
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import dockerignore
 from .errors import CloudError
 from .git import at_once, nul_terminated, run
 
@@ -26,6 +25,9 @@ CONVERTED = ":(exclude,attr:!text !eol !crlf !ident !filter !working-tree-encodi
 """Pathspec: files with an attribute by which the repository's object may differ from the bytes on disk."""
 
 GITLINK = b"160000"
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+"""How a file of Git LFS begins where its content is not there."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,18 @@ class WorkTree:
     index: Path
     directory: Path
     repository: Repository | None
+    pointers: set[bytes] = field(default_factory=set)
+    """Paths, from the directory on, of tracked files that are Git LFS's pointers on disk."""
 
     @property
     def top(self) -> Path:
         return self.repository.top if self.repository else self.directory
+
+    @property
+    def _prefix(self) -> bytes:
+        """What paths in the index begin with."""
+        below = self.directory.relative_to(self.top).as_posix()
+        return b"" if below == "." else os.fsencode(below) + b"/"
 
     def run(self, *arguments: str, feed: bytes = b"") -> bytes:
         """What one git command prints, run in the directory with the private git directory and index."""
@@ -120,7 +130,10 @@ class WorkTree:
         Files marked assume-unchanged or skip-worktree, unmerged ones, files that git converts (line ends, filters),
         and repositories inside, which may have become plain directories. `add` then reads them.
         """
-        doubtful = [entry for entries in at_once(self._converted, self._odd) for entry in entries]
+        converted, odd = at_once(self._converted, self._odd)
+        paths = {_path(entry) for entry in converted}
+        self.pointers.update(path.removeprefix(self._prefix) for path in paths if _is_pointer(self.top, path))
+        doubtful = [*converted, *odd]
         self.enter(map(_merged, doubtful))
         self.remove(_path(entry) for entry in doubtful if entry.startswith(GITLINK))
 
@@ -149,7 +162,9 @@ class WorkTree:
         self.read([*(path for path in changed if path not in gone), *files])
         for path in (os.fsdecode(path) for path in new if path.endswith(b"/")):
             directory = self.top / path
-            if tree := stage(self.git_dir, directory, Repository.around(directory)).write():
+            inside = stage(self.git_dir, directory, Repository.around(directory))
+            self.pointers.update(os.fsencode(path).removeprefix(self._prefix) + one for one in inside.pointers)
+            if tree := inside.write():
                 self.run("read-tree", f"--prefix={path}", tree)
 
     def _is_directory(self, path: bytes) -> bool:
@@ -165,20 +180,15 @@ class WorkTree:
         """Files that are neither in the index nor ignored; repositories, which end with a slash."""
         return self.entries("--others", "--exclude-standard")
 
-    def drop_dockerignored(self) -> None:
-        """Remove what .dockerignore says, as https://docs.docker.com/build/concepts/context/#dockerignore-files does.
+    def drop(self, ignore: bytes, name: str) -> set[bytes]:
+        """Remove what a .dockerignore with that content leaves out, and return it: paths from the directory on.
 
-        Git's `glob` pathspecs mean the same as its patterns, but for a directory's content, which is asked for as well.
+        name: how errors call the file.
         """
-        lines = [line.strip() for line in os.fsdecode(_content(self.directory / ".dockerignore")).splitlines()]
-        patterns = [line for line in lines if line and not line.startswith("#")]
-        dropped: set[bytes] = set()
-        for kept, group in groupby(patterns, key=lambda pattern: pattern.startswith("!")):
-            cleaned = [posixpath.normpath("/" + pattern.removeprefix("!").strip()).lstrip("/") for pattern in group]
-            globs = [f":(glob){pattern}{below}" for pattern in cleaned if pattern for below in ("", "/**")]
-            matching = set(self.entries(*globs)) if globs else set()
-            dropped = dropped - matching if kept else dropped | matching
-        self.remove(dropped)
+        paths = self.entries() if ignore else []
+        found = dockerignore.dropped(ignore, name, (path.removeprefix(self._prefix) for path in paths))
+        self.remove(self._prefix + path for path in found)
+        return found
 
     def write(self) -> str | None:
         """Write the directory's tree; returns its id, or None where no file is left of it."""
@@ -189,6 +199,13 @@ class WorkTree:
             if error.problem.endswith(f"prefix {prefix}/ not found"):
                 return None
             raise
+
+
+def stage_alone(git_dir: Path, directory: Path) -> WorkTree:
+    """As `stage`, in a private git directory that is made in the empty `git_dir`."""
+    repository = Repository.around(directory)
+    make_git_dir(git_dir, repository)
+    return stage(git_dir, directory, repository)
 
 
 def make_git_dir(git_dir: Path, repository: Repository | None) -> None:
@@ -217,6 +234,19 @@ def stage(git_dir: Path, directory: Path, repository: Repository | None) -> Work
 
 def _path(entry: bytes) -> bytes:
     return entry.split(b"\t", 1)[1]
+
+
+def _is_pointer(top: Path, path: bytes) -> bool:
+    """Whether a file is what Git LFS has in place of one: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md"""
+    try:
+        with open(os.path.join(os.fsencode(top), path), "rb", opener=_without_waiting) as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _merged(entry: bytes) -> bytes:

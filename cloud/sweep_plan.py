@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import batch, claims, config, firewall, grid, instance_types, machine, offers, pool, registry
+from . import batch, claims, firewall, grid, instance_types, machine, offers, pool, registry
 from .aws import Aws
 from .batch import Pool
 from .config import Settings, check_instance_types, trainer_arguments
@@ -19,6 +19,7 @@ from .instance_types import InstanceType
 from .offers import Facts
 from .provision import Piece
 from .runner import CONFIG, OUTPUT
+from .trainer_config import read_trainer_config
 
 MEMORY_PER_VCPU = 1.5
 """GiB: of the 2 that the leanest types have, what system and ECS agent leave to the children."""
@@ -202,7 +203,7 @@ def read_configs(patterns: Iterable[str], axes: Iterable[str]) -> list[Training]
         raise UsageError("no config", fix="say which: --config 'configs/*.yaml'")
     files = {}
     for path in grid.expand(patterns):
-        found = config.read_trainer_config(path)
+        found = read_trainer_config(path)
         if found.name in files:
             raise UsageError(f"two configurations are called {found.name}", fix="results are told apart by name")
         files[found.name] = found.data

@@ -242,7 +242,7 @@ def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None 
 def retry(aws: cloud.aws.Aws, sweep: str, max_hours: str | None = None) -> None:
     """Try the failed children of a sweep once more."""
     there = found(aws, sweep)
-    hours = cloud.config.check_number("--max-hours", max_hours, least=0.01)
+    hours = cloud.config.check_number("--max-hours", max_hours, least=0.01, most=cloud.given.MOST["max_hours"])
     with cloud.errors.interruptible("the same again goes on with it"):
         print(cloud.sweep.retry(aws, there, hours, cloud.display.say).id)
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from . import records, storage
 from .aws import Aws, aws_errors, pages
 from .errors import CloudError, UsageError
-from .grid import Value
+from .scalars import Value
 
 REFERENCE = re.compile(r"(sweep-[0-9a-f]{12})(?:/(\d+))?")
 """What a user calls a sweep, or one of its children."""

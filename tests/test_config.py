@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,6 @@ from cloud.config import (
     check_instance_types,
     check_number,
     check_output,
-    read_trainer_config,
     trainer_arguments,
 )
 from cloud.defaults import DEFAULTS
@@ -53,7 +53,12 @@ def test_an_unknown_setting_is_named(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_hours", "soon"), ("disk_gb", 0), ("sync_seconds", -1), ("on_demand", "x")]
+    ("name", "value"),
+    [
+        *(("max_hours", value) for value in ("soon", "nan", "inf", "-inf", 1e9, "9" * 400, True, [1], 0)),
+        *(("disk_gb", value) for value in (0, "inf", 2.5, "2.5", "1e99")),
+        *(("sync_seconds", -1), ("on_demand", "x"), ("max_cost", "nan"), ("keep_on_failure", 1e8)),
+    ],
 )
 def test_a_value_of_the_wrong_kind_is_named(home: Path, name: str, value: object) -> None:
     with pytest.raises(UsageError, match=rf"solver\.{name} is "):
@@ -181,38 +186,6 @@ def test_the_settings_are_documented_each_with_its_default() -> None:
     assert documented == DEFAULTS
 
 
-def test_a_config_is_read_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "fast.yaml"
-    path.write_bytes(b"a: 1\r\n")
-    config = read_trainer_config(path)
-    assert (config.name, config.data) == ("fast.yaml", b"a: 1\r\n")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "does not exist"),
-        (b"a: [1", "is not YAML"),
-        (b"a: 1\nb: : 2", "is not YAML, line 2"),
-        (b"\xff\xfe\x00", "is not YAML"),
-        (b"a: " + b"x" * 10_000_000, "is over 10 MB"),
-    ],
-)
-def test_a_config_that_cannot_be_one_is_refused_in_one_line(
-    tmp_path: Path, content: bytes | None, message: str
-) -> None:
-    path = tmp_path / "fast.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UsageError, match=message):
-        read_trainer_config(path)
-
-
-def test_a_directory_is_not_a_config(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
-        read_trainer_config(tmp_path)
-
-
 def test_an_output_below_home_is_recorded_so_that_another_machine_understands_it(home: Path) -> None:
     assert check_output("~/models/run-001") == "~/models/run-001"
     assert check_output(home / "models") == "~/models"
@@ -227,6 +200,38 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
             check_output(path)
 
 
+@pytest.mark.parametrize("above", ["~", "~/", "~/models/..", "/", "..", "~/link"])
+def test_the_home_directory_is_no_output(home: Path, monkeypatch: pytest.MonkeyPatch, above: str) -> None:
+    (home / "below").mkdir()
+    (home / "link").symlink_to(home.parent)
+    monkeypatch.chdir(home / "below")
+    with pytest.raises(UsageError, match="is the home directory, or above it"):
+        check_output(above)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "no output directory"),
+        (" ", "no output directory"),
+        ("~nobody-at-all/x", "there is no home directory ~nobody-at-all"),
+        ("a\nb", r"output 'a\\nb' has characters that cannot be shown"),
+        ("a\x1b[2J", "has characters that cannot be shown"),
+        ("caf\udce9", "has characters that cannot be shown"),
+        ("x" * 300, "cannot be used: File name too long"),
+        ("a\0b", "has characters that cannot be shown"),
+    ],
+)
+def test_an_output_that_cannot_be_one_is_refused(home: Path, path: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        check_output(path)
+
+
+def test_a_loop_of_links_is_no_traceback(home: Path) -> None:
+    (home / "loop").symlink_to("loop")
+    assert check_output("~/loop/x") == "~/loop/x"
+
+
 @pytest.mark.parametrize("name", ["c7i.4xlarge", "p3.2xlarge", "m7i.metal-24xl", "u-6tb1.112xlarge", "t3.nano"])
 def test_instance_types_are_recognised(name: str) -> None:
     assert check_instance_types(name) == (name,)
@@ -239,12 +244,15 @@ def test_instance_types_are_taken_once_each_in_their_order() -> None:
 def test_numbers_and_days_are_read_or_refused() -> None:
     assert check_number("--cpus", "16") == 16
     assert check_number("--cpus", None) is None
-    for wrong in ("many", "0", "-1", "inf", "nan"):
+    for wrong in ("many", "0", "-1", "inf", "nan", "", "1e10", "9" * 5000):
         with pytest.raises(UsageError, match="--cpus is "):
             check_number("--cpus", wrong, least=1)
     assert check_day("--since", "2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
-    with pytest.raises(UsageError, match="--since is 'yesterday', which is not a day"):
-        check_day("--since", "yesterday")
+    for wrong in ("yesterday", "", "2026-11-31", "2026-11-01T12:00+02:00", "0000-01-01"):
+        with pytest.raises(UsageError, match=re.escape(f"--since is {wrong!r}, which is not a day")):
+            check_day("--since", wrong)
+    with pytest.raises(UsageError, match=r"--cpus is 1\.5, but must be a whole number"):
+        check_number("--cpus", "1.5", whole=True)
 
 
 def test_spot_is_asked_first_and_on_demand_only_if_it_may_be() -> None:
@@ -268,7 +276,12 @@ def test_the_trainer_template_is_split_as_a_shell_would() -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["train {config}", "train {output}", "train {config} {output} {other}", "'{config}{output}"]
+    "template",
+    [
+        *("train {config}", "train {output}", "train {config} {output} {other}", "'{config}{output}"),
+        *("{config} {output} {0}", "{config.x} {output}", "{config[x]} {output}", "{config:d} {output}"),
+        "{config} {output} \udce9",
+    ],
 )
 def test_a_trainer_template_that_cannot_work_is_refused(template: str) -> None:
     with pytest.raises(UsageError, match=r"setting solver\.trainer"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -202,6 +204,10 @@ def test_a_base_image_that_is_not_there_says_what_to_do(source: Path, name: str)
 DOCKERIGNORES = {
     "some": "# a comment\n\n  /README.md\n*.txt\n**/target\ntemp?\n*/temp*\ndocs\n!docs/keep.md\n!docs/in\n"
     "one/*/three\n./with space/\n.hidden/**\nsub/../x\n!trainer/../library\n[a-c]*\n",
+    "byte order mark": "\ufeffREADME.md\n",
+    "line ends": "README.md\r\n*.txt \r\n\r\n!notes.txt\t\r\n",
+    "not git's": "  # x\n[!x]*\n../temp2\ndocs/**/keep.md\n",
+    "between": "sub/**/notes.txt\ntemp[^1]\n/../x\n",
     "all but": "*\n!Cargo.*\n!trainer\n!library/src\nlibrary/src/*.txt\n!docs/in/*.md\n",
 }
 
@@ -228,7 +234,40 @@ def test_dockerignore_means_what_it_means_to_docker(
     by_us = files_of(client, name)
     assert by_us - {".solver-cloud.Dockerfile"} == by_docker
     assert "trainer/src/main.rs" in by_docker
-    assert "target/a" not in by_docker
+    assert by_docker < {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+
+
+def test_a_dockerfiles_own_dockerignore_goes_before_the_sources(
+    source: Path, client: docker.DockerClient, name: str, tmp_path: Path
+) -> None:
+    (source / ".dockerignore").write_text("library\n")
+    dockerfile = tmp_path / "own.Dockerfile"
+    dockerfile.write_text("FROM scratch\nCOPY . /\n")
+    for content in ("trainer\n", ""):
+        (tmp_path / "own.Dockerfile.dockerignore").write_text(content)
+        command = [*engine.build_command(), "--file", str(dockerfile), "--tag", name, str(source)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+        by_docker = files_of(client, name)
+        build(source, name, dockerfile=dockerfile)
+        assert files_of(client, name) - {".solver-cloud.Dockerfile"} == by_docker
+        assert "library/src/lib.rs" in by_docker or not content
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "fix"),
+    [
+        (".dockerignore", "library/src", r"library/src is left out by .*/trainer/\.dockerignore"),
+        (".gitignore", "words.txt", r"library/src/words\.txt is empty, or git ignores it: git check-ignore --verbose"),
+    ],
+)
+def test_a_copy_of_something_ignored_says_by_what(source: Path, name: str, file: str, pattern: str, fix: str) -> None:
+    (source / file).write_text(f"{pattern}\n")
+    dockerfile = source / "own"
+    what = "library/src" if pattern == "library/src" else "library/src/words.txt"
+    dockerfile.write_text(f"FROM scratch\nCOPY {what} /\n")
+    with pytest.raises(CloudError, match="the image cannot be built") as error:
+        build(source, name, dockerfile=dockerfile)
+    assert re.match(fix, str(error.value.fix))
 
 
 def files_of(client: docker.DockerClient, name: str) -> set[str]:
@@ -296,7 +335,7 @@ def test_without_an_engine_one_line_says_so(
     with pytest.raises(CloudError, match="no Docker engine answers at DOCKER_HOST=") as error:
         engine.connect()
     assert "\n" not in error.value.problem
-    assert "install Docker Engine" in str(error.value.fix)
+    assert "unset DOCKER_HOST" in str(error.value.fix)
 
 
 def test_the_sdk_follows_the_docker_context_as_the_command_does(
@@ -307,10 +346,72 @@ def test_the_sdk_follows_the_docker_context_as_the_command_does(
     socket = tmp_path / "engine.sock"
     for arguments in (["create", "elsewhere", "--docker", f"host=unix://{socket}"], ["use", "elsewhere"]):
         subprocess.run([command, "context", *arguments], check=True, capture_output=True)
-    with pytest.raises(CloudError, match="no Docker engine answers"):
+    with pytest.raises(CloudError, match="no Docker engine answers") as error:
         engine.connect()
+    assert "install Docker Engine" in str(error.value.fix)
     socket.symlink_to("/var/run/docker.sock")
     assert engine.connect().ping()
+
+
+def test_a_context_that_is_not_there_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK takes the default context in its place; the command says that it cannot build."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    (home / ".docker").mkdir()
+    (home / ".docker/config.json").write_text('{"currentContext": "gone"}')
+    with pytest.raises(
+        CloudError, match=r"no Docker context gone, which is the current one in ~/\.docker/config\.json"
+    ):
+        engine.connect()
+    monkeypatch.setenv("DOCKER_CONTEXT", "nope")
+    with pytest.raises(CloudError, match="no Docker context nope, which DOCKER_CONTEXT names") as error:
+        engine.connect()
+    assert "unset DOCKER_CONTEXT" in str(error.value.fix)
+
+
+@pytest.mark.parametrize(
+    "variable", ["DOCKER_HOST=tcp://x:99999", "DOCKER_HOST=tcp://", "DOCKER_HOST=ssh://a@127.0.0.1:1"]
+)
+def test_a_docker_host_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(*variable.split("=", 1))
+    with pytest.raises(CloudError, match="Docker") as error:
+        engine.connect()
+    assert "\n" not in error.value.problem
+    assert "DOCKER_HOST" in str(error.value.fix)
+
+
+@pytest.mark.parametrize("config", ["[]", "{", '{"proxies": 3}', '{"auths": [], "credsStore": 5}', "\xff"])
+def test_a_strange_docker_config_is_no_traceback(home: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    (home / ".docker").mkdir()
+    (home / ".docker/config.json").write_text(config, encoding="latin-1")
+    with contextlib.suppress(CloudError):
+        engine.connect()
+
+
+@pytest.mark.parametrize(
+    ("output", "fix"),
+    [
+        # As docker 28 and BuildKit 0.21 word it.
+        ('error getting credentials - err: exec: "docker-credential-desktop": executable file not found', "credsStore"),
+        ("permission denied while trying to connect to the Docker daemon socket at unix:///x", "usermod"),
+        ("ERROR: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "systemctl"),
+        ("failed to solve: write /var/lib/docker/tmp: no space left on device", "docker system prune"),
+    ],
+)
+def test_what_docker_says_of_itself_gets_its_fix(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, fix: str
+) -> None:
+    fake_docker(tmp_path / "0", "20.10.24", buildx=False)
+    script = tmp_path / "0/docker"
+    script.write_text(
+        f"#!/bin/sh\nif [ $1 != build ]; then echo Docker version 20.10.24; else echo '{output}'; exit 1; fi\n"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / '0'}:{os.environ['PATH']}")
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text("FROM scratch\n")
+    with snapshot(source, dockerfile) as taken, pytest.raises(CloudError) as error:
+        engine.build(taken, "x:1", builder_image="", runtime_image="", platform="linux/amd64", say=print)
+    assert fix in str(error.value.fix)
 
 
 def fake_docker(directory: Path, version: str, *, buildx: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import yaml
 
 from cloud.errors import UsageError
-from cloud.grid import Axis, axis, children
+from cloud.grid import Axis, axis, children, expand
 
 FAST = b"""\
 # Leduc, quickly.
@@ -47,13 +48,21 @@ def test_the_grid_is_the_product_of_all_its_values() -> None:
         ("seed=1..5", (1, 2, 3, 4, 5)),
         ("seed=-1..1,7", (-1, 0, 1, 7)),
         ("algorithm=cfr+,mccfr", ("cfr+", "mccfr")),
-        ("rate=1e-3,0.5", ("1e-3", 0.5)),  # YAML 1.1 takes 1e-3 for a word, here as in the configuration
+        ("rate=1e-3,0.5,1.5E+10", (0.001, 0.5, 1.5e10)),  # to YAML 1.1, 1e-3 is a word
         ("exact=true,false", (True, False)),
         ("target=null,0.1", (None, 0.1)),
         ("seed=3", (3,)),
+        ("answer=no,yes,on,NO", ("no", "yes", "on", "NO")),  # to YAML 1.1, booleans
+        ("board=1:30,2026-11-01", ("1:30", "2026-11-01")),  # to YAML 1.1, 90 and a date
+        ("mask=0x10,-7,+3", (16, -7, 3)),
+        ("""name="a,b",'c,''d', x y ,''""", ("a,b", "c,'d", "x y", "")),
+        ("""number="012",'1',1""", ("012", "1", 1)),
+        (r'line="a\tb"', ("a\tb",)),
+        ("path=../data,it's,a=b", ("../data", "it's", "a=b")),
+        ("seed=18446744073709551615", (2**64 - 1,)),
     ],
 )
-def test_values_are_read_as_the_configurations(text: str, values: tuple[object, ...]) -> None:
+def test_values_are_read_as_they_are_meant(text: str, values: tuple[object, ...]) -> None:
     assert axis(text) == Axis(text.split("=")[0], values)  # type: ignore[arg-type]
 
 
@@ -68,6 +77,23 @@ def test_values_are_read_as_the_configurations(text: str, values: tuple[object, 
         ("seed=[1", "is no value"),
         ("seed={a: 1}", "is no value"),
         ("seed=5..1", "a range goes up"),
+        ("seed=0.1..0.3", "a range is of two whole numbers"),
+        ("seed=1..3..5", "a range is of two whole numbers"),
+        ("seed=1..", "a range is of two whole numbers"),
+        ("seed=..5", "a range is of two whole numbers"),
+        ("seed=1..9999999999999999999999", "a range is of two whole numbers"),
+        ("seed=012", "do not agree what 012 is"),
+        ("seed=1_000", "do not agree what 1_000 is"),
+        ("seed=0o17", "do not agree what 0o17 is"),
+        ("rate=nan", "nan is no number that can be stored"),
+        ("rate=-.inf", "-.inf is no number that can be stored"),
+        ("rate=1e999", "1e999 is no number that can be stored"),
+        ("seed=" + "9" * 5000, "is no number that can be stored"),
+        ("a='x", "is no value"),
+        ("a=&x", "is no value"),
+        (r'a="\q"', "cannot be read: found unknown escape character"),
+        ("a=caf\udce9", "is not UTF-8"),
+        (r'a="\ud800"', "is not UTF-8"),
         ("seed=1..20000", "at most 10,000"),
         ("seed=1,2,1", "has a value twice"),
         ("seed=1..3,2", "has a value twice"),
@@ -119,10 +145,25 @@ def test_two_of_one_name_are_refused() -> None:
 
 
 def test_a_config_that_is_no_yaml_is_named() -> None:
-    with pytest.raises(UsageError, match=r"broken\.yaml is no YAML: .*line 1"):
+    with pytest.raises(UsageError, match=r"broken\.yaml is not YAML, line 2: "):
         children({"broken.yaml": b"a: [1\n"}, [axis("a=1")])
 
 
 def test_names_can_be_directories() -> None:
     (found,) = children({"fast.yaml": b"path: x\n"}, [axis("path=../a b")])
     assert found.name == "fast,path=.._a_b"
+
+
+def test_names_that_are_too_long_for_a_file_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"training 0 would be called fast,path=x+…, longer than 255 bytes"):
+        children({"fast.yaml": b"path: x\n"}, [axis("path=" + "x" * 300)])
+
+
+def test_a_file_that_looks_like_a_pattern_is_itself(tmp_path: Path) -> None:
+    """`seed[1].yaml` as a pattern means seed1.yaml."""
+    for name in ("seed[1].yaml", "seed1.yaml", "a.yaml", "b.yaml"):
+        (tmp_path / name).touch()
+    assert expand([f"{tmp_path}/seed[1].yaml"]) == [tmp_path / "seed[1].yaml"]
+    assert expand([f"{tmp_path}/[ab].yaml"]) == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    with pytest.raises(UsageError, match="no file fits"):
+        expand([f"{tmp_path}/[cd].yaml"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud import git as git_command
 from cloud.config import PACKAGE
 from cloud.errors import CloudError, UsageError
 from cloud.image import DOCKERFILE, Snapshot, snapshot
@@ -534,6 +536,113 @@ def test_dockerignore_counts_below_a_repository_too(source: Path, sent: Sent) ->
     commit(source)
     expected = [".dockerignore", ".gitignore", "Cargo.toml", "README.md", "src/docs", "src/main.rs"]
     assert sorted(sent(crate)) == expected
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_pattern(source: Path, sent: Sent) -> None:
+    (source / "secret.pem").touch()
+    (source / ".dockerignore").write_bytes(b"\xef\xbb\xbfsecret.pem\r\nsrc\r\n")
+    assert sorted(sent(source)) == [".dockerignore", ".gitignore", "Cargo.toml"]
+
+
+def test_a_dockerfiles_own_dockerignore_counts(source: Path, dockerfile: Path, sent: Sent, take: Take) -> None:
+    (source / ".dockerignore").write_text("src\n")
+    dockerfile.with_name("Dockerfile.dockerignore").write_text(".gitignore\n")
+    assert sorted(sent(source)) == [".dockerignore", "Cargo.toml", "src/main.rs"]
+    with take(source) as taken:
+        assert taken.why_missing("/.gitignore") == f".gitignore is left out by {dockerfile}.dockerignore"
+        assert taken.why_missing("src/main.rs") is not None, "which is there"
+        assert taken.why_missing("nothing") is None
+
+
+def test_an_ignore_file_that_cannot_be_read_is_refused(source: Path, take: Take) -> None:
+    os.mkfifo(source / ".dockerignore")
+    with pytest.raises(UsageError, match=r"\.dockerignore cannot be read: not a regular file"):
+        take(source)
+    (source / ".dockerignore").unlink()
+    (source / ".dockerignore").write_text("[\n")
+    with pytest.raises(UsageError, match=r"\.dockerignore has a pattern that Docker cannot read: \["):
+        take(source)
+
+
+def test_pointers_of_git_lfs_are_told(source: Path, sent: Sent, take: Take, tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
+    (source / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    for name in ("a.bin", "b.bin", "there.bin", "ignored.bin"):
+        (source / name).write_text("the content" if name == "there.bin" else pointer)
+    (source / "notes.txt").write_text(pointer)
+    (source / ".dockerignore").write_text("ignored.bin\n")
+    commit(source)
+    with take(source) as taken:
+        assert taken.pointers == ("a.bin", "b.bin")
+        assert taken.warnings == [
+            "warning: a.bin and 1 more: Git LFS has only a pointer there, not the file: git lfs pull"
+        ]
+    assert sent(source)["a.bin"] == pointer.encode()
+    other = workspace(tmp_path / "other")
+    git(other, "init", "--quiet")
+    git(other, "submodule", "--quiet", "add", str(source), "sub")
+    with take(other) as taken:
+        assert taken.pointers == ("sub/a.bin", "sub/b.bin", "sub/ignored.bin")
+    for name in ("a.bin", "b.bin"):
+        (source / name).write_text("the content")
+    with take(source) as taken:
+        assert taken.warnings == []
+
+
+def test_a_repository_of_somebody_else_comes_with_gits_own_fix(
+    source: Path, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = git_command.environment
+    monkeypatch.setattr(
+        git_command, "environment", lambda **more: {**ours(**more), "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    )
+    with pytest.raises(CloudError, match="detected dubious ownership") as error:
+        take(source)
+    assert error.value.fix == f"git config --global --add safe.directory {source}"
+
+
+def test_what_is_no_file_is_left_out_and_hostile_names_are_sent(source: Path, sent: Sent, take: Take) -> None:
+    os.mkfifo(source / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(source / "socket"))
+        (source / "loop").symlink_to("loop")
+        (source / "src/up").symlink_to("..")
+        names = ["-rf", "--help", "\x1b[2J", "a\rb", " ", "...", "~", "$(id)", ":(glob)x", "!x", "#x", "é\u202e"]
+        for name in names:
+            (source / name).write_text(name)
+        found = sent(source)
+        with take(source) as taken:
+            links = {name: member.linkname for name, member in members(taken).items() if member.issym()}
+    assert {name: found[name].decode() for name in names} == {name: name for name in names}
+    assert not {"fifo", "socket"} & found.keys()
+    assert links == {"loop": "loop", "src/up": ".."}
+
+
+def test_a_tracked_file_that_became_a_pipe_is_named(source: Path, take: Take) -> None:
+    (source / "src/main.rs").unlink()
+    os.mkfifo(source / "src/main.rs")
+    with pytest.raises(CloudError, match=r"src/main\.rs: unsupported file type"):
+        take(source)
+
+
+@pytest.mark.parametrize("name", ["src", "Cargo.lock"])
+def test_what_cannot_be_read_is_an_error(source: Path, dockerfile: Path, name: str) -> None:
+    """Git warns about a directory, and goes on without it."""
+    if name == "Cargo.lock":
+        (source / name).touch()
+    else:
+        git(source, "rm", "-r", "--quiet", "--cached", name)
+    (source / name).chmod(0)
+    program = (
+        "import sys; from pathlib import Path; from cloud.image import snapshot; snapshot(*map(Path, sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, str(source), str(dockerfile)]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--", *command]
+    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)
+    (source / name).chmod(0o755)
+    assert f"CloudError: cannot read the source in {source}" in done.stderr
+    assert "Permission denied\n  make it readable, or list it in .gitignore" in done.stderr
 
 
 def test_a_directory_without_a_workspace_is_refused(tmp_path: Path, home: Path, take: Take) -> None:

@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 from cloud import claims, launch, machine, records, request
 from cloud.aws import Aws
 from cloud.claims import Claim
-from cloud.config import TrainerConfig
 from cloud.errors import CloudError, UsageError
 from cloud.instance_types import InstanceType
 from cloud.machine import Machine
 from cloud.offers import Facts, Limits, Market, Offer, choose
 from cloud.plan import Plan, Resumed, check_room, decide
 from cloud.quotas import Quota
+from cloud.trainer_config import TrainerConfig
 
 C7I = InstanceType("c7i.4xlarge", "x86_64", 16, 32.0)
 M7I = InstanceType("m7i.4xlarge", "x86_64", 16, 64.0)
