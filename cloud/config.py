@@ -141,9 +141,9 @@ def typed_path(what: str, text: Path | str) -> Path:
     what: how an error begins: 'config'. Raises UsageError where that user has no home, and for a path that has control
     characters or is no text: neither a record nor a terminal can show it.
     """
-    path = Path(os.path.expanduser(text))
-    if not str(path).isprintable():
+    if not str(text).isprintable():
         raise UsageError(f"{what} {str(text)!r} has characters that cannot be shown", fix="take another name")
+    path = Path(os.path.expanduser(text))
     if str(path).startswith("~"):
         raise UsageError(f"{what} {text}: there is no home directory {path.parts[0]}", fix="or is it ./~?")
     return path

@@ -84,6 +84,6 @@ def _part(token: str, *, last: bool) -> str:
             return "[^/]"
     if token[0] == "[" and len(token) > 1:
         negated = token[1] == "^"
-        inside = re.sub(r"([\[&~|])", r"\\\1", token[1 + negated : -1])
+        inside = re.sub(r"([\[&~|])", r"\\\1", token[1 + negated : -1]).replace("--", r"-\-")
         return f"[{'^' if negated else ''}{inside}]"
     return re.escape(token[-1])
