@@ -16,7 +16,7 @@ from cloud import config
 from cloud.config import Settings
 from cloud.defaults import DEFAULTS
 from cloud.dockerignore import dropped
-from cloud.errors import UsageError
+from cloud.errors import CloudError, UsageError
 from cloud.trainer_config import read_trainer_config
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -38,7 +38,7 @@ def numbers_are_finite_or_refused(text: str) -> None:
 
 
 def settings_are_of_their_kind_or_refused(name: str, value: Any) -> None:
-    with contextlib.suppress(UsageError):
+    with contextlib.suppress(CloudError):
         found = getattr(Settings.from_context({"solver": {name: value}}), name)
         assert not isinstance(found, float) or math.isfinite(found)
 
