@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import tasks
-from cloud import costs, job_view, jobs, records
+from cloud import costs, job_view, jobs
 from cloud.aws import Aws
 from cloud.costs import Cost, Kept
 from cloud.jobs import Job
 from cloud.records import Attempt
 from cloud.watch import Details
 
-from .conftest import record
+from .conftest import record, remember
 from .market import shop
 from .shop import Shop
 from .test_tasks import inv
@@ -152,7 +152,7 @@ def spent(spot: Aws) -> Aws:
     }
     jobs_of["i-00000002"]["asked"]["spent_before"] = 0.32
     for job, changes in jobs_of.items():
-        spot.s3.put_object(Bucket=spot.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
+        remember(spot, job, **changes)
     return spot
 
 

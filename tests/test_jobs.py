@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from cloud import jobs, records
+from cloud import asked, jobs
 from cloud.aws import Aws
 from cloud.errors import CloudError
+from cloud.history import History
 from cloud.jobs import Job
+from cloud.records import Record
 
-from .conftest import record
+from .conftest import record, remember
 
 
 def start(aws: Aws, tags: dict[str, str] | None = None, *, ours: bool = True) -> str:
@@ -29,10 +29,6 @@ def start(aws: Aws, tags: dict[str, str] | None = None, *, ours: bool = True) ->
         ],
     )
     return found["Instances"][0]["InstanceId"]
-
-
-def remember(aws: Aws, job: str, **changes: Any) -> None:
-    aws.s3.put_object(Bucket=aws.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
 
 
 def test_a_running_job_is_what_its_tags_say(store: Aws) -> None:
@@ -78,7 +74,7 @@ def test_an_instance_that_ended_without_a_last_word_is_not_shown_as_running(stor
 
 
 def test_a_job_whose_instance_ec2_does_not_show_yet_is_pending(store: Aws) -> None:
-    records.open_(store, "i-0123456789abcdef0", asked={}, launched_at=datetime.now(UTC))
+    asked.register(store, "i-0123456789abcdef0", asked={}, launched_at=datetime.now(UTC))
     job = jobs.find(store, "i-0123456789abcdef0")
     assert (job.state, job.status, job.ended) == ("pending", "starting", False)
 
@@ -140,8 +136,8 @@ def test_the_spot_request_goes_before_the_instance(store: Aws, monkeypatch: pyte
 
 def remembered(status: str) -> Job:
     """A job of that status which only its record tells of."""
-    text = json.dumps(record("i-0aaaaaaa", status=status, reason="why"))
-    return Job.joined("i-0aaaaaaa", None, records.Record.parse(text), "bucket")
+    told = Record.of(record("i-0aaaaaaa", status=status, reason="why"))
+    return Job.joined("i-0aaaaaaa", None, History(record=told), "bucket")
 
 
 def test_only_a_complete_job_is_complete() -> None:
