@@ -149,7 +149,7 @@ class Job:
             links=record.links if record else {},
             directories=record.directories if record else (),
             warnings=record.warnings if record else (),
-            unreadable="; ".join(one for one in (known.unreadable, garbage(tags)) if one),
+            unreadable="; ".join(one for one in (known.unreadable, tags and garbage(tags)) if one),
         )
 
 

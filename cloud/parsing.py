@@ -53,11 +53,14 @@ def listed(value: Any, what: str) -> list[Any]:
 
 
 def text(value: Any, what: str) -> str:
-    """A text that UTF-8 has a form for: half a surrogate pair, which JSON lets pass, becomes a question mark."""
+    """A text that UTF-8 has a form for, cut where it gets too long.
+
+    Half a surrogate pair, which JSON lets pass, becomes a question mark.
+    """
     if not isinstance(value, str):
         raise Malformed(f"{what} is {_shown(value)}, not a text")
     if len(value) > MOST_TEXT:
-        raise Malformed(f"{what} has {len(value):,} characters")
+        value = value[:MOST_TEXT] + "…"
     return value if value.isascii() else value.encode(errors="replace").decode()
 
 
