@@ -136,7 +136,7 @@ def _instance(aws: Aws, id: str) -> InstanceTypeDef | None:
 
 def check_complete(job: Job) -> None:
     """Raises CloudError unless the job is complete, and its record says what its bundle in S3 is."""
-    if job.status == "complete" and not job.unreadable.startswith("record"):
+    if job.status == "complete" and "record unreadable" not in job.unreadable:
         return
     if job.status == "complete":
         raise CloudError(

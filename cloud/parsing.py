@@ -59,9 +59,8 @@ def text(value: Any, what: str) -> str:
     """
     if not isinstance(value, str):
         raise Malformed(f"{what} is {_shown(value)}, not a text")
-    if len(value) > MOST_TEXT:
-        value = value[:MOST_TEXT] + "…"
-    return value if value.isascii() else value.encode(errors="replace").decode()
+    found = value if len(value) <= MOST_TEXT else value[:MOST_TEXT] + "…"
+    return found if found.isascii() else found.encode(errors="replace").decode()
 
 
 def number(value: Any, what: str) -> float:

@@ -62,6 +62,7 @@ WAITING = replace(RUNNING, state="stopped", status="interrupted", running_since=
         pytest.param(ENDED, 0.25, 0.01, id="ended"),
         pytest.param(RUNNING, 0.45, 0.02, id="running: the present attempt up to now"),
         pytest.param(replace(RUNNING, attempts=()), 0.3, 0.02, id="running, and its record does not know it yet"),
+        pytest.param(replace(RUNNING, status="complete"), 0.45, 0.02, id="running, though it says that it is complete"),
         pytest.param(WAITING, 0.15, 0.02, id="waiting: only the disk goes on"),
         pytest.param(replace(ENDED, disk_price=None), 0.25, None, id="the disk's price is unknown"),
         pytest.param(replace(RUNNING, price=None), None, 0.02, id="the machine's price is unknown"),

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from invoke import Config, Context
 
-from cloud import cleanup, jobs, leftovers, records
+import tasks
+from cloud import asked, cleanup, jobs, leftovers, records
 from cloud.aws import Aws
+from cloud.defaults import DEFAULTS
 from cloud.errors import CloudError
 from cloud.leftovers import Leftover
 
@@ -120,6 +123,40 @@ def test_an_instance_kept_for_a_look_stays_as_long_as_was_asked(account: Aws) ->
     remember(account, id, "failed")
     assert found(account, minutes=59) == []
     assert found(account, minutes=61) == [("instance", id)]
+
+
+def test_no_instance_stays_for_a_look_past_its_deadline(account: Aws) -> None:
+    """Its role may write that tag."""
+    id = start(account, {"solver:kept-until": "2199-01-01T00:00:00Z"})
+    remember(account, id, "failed")
+    assert found(account, hours=24) == []
+    assert found(account, hours=25) == [("instance", id)]
+
+
+def test_an_instance_that_only_says_in_its_tag_that_it_has_ended_is_ended(account: Aws) -> None:
+    id = start(account, {"solver:status": "complete"})
+    remember(account, id, "running", asked={"max_hours": 1000.0})
+    assert found(account) == [("instance", id)]
+
+
+def test_gc_ends_the_rest_when_one_cannot_be_ended(
+    account: Aws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = sorted(start(account) for _ in range(2))
+    for id in ids:
+        remember(account, id, "complete")
+    close = asked.close
+
+    def fails_once(aws: Aws, job: str, **how: Any) -> bool:
+        if job == ids[0]:
+            raise CloudError("S3 is gone")
+        return close(aws, job, **how)
+
+    monkeypatch.setattr(asked, "close", fails_once)
+    with pytest.raises(CloudError, match="1 of 2 could not be ended"):
+        tasks.gc(Context(Config(defaults={"solver": DEFAULTS})), yes=True)
+    assert f"instance {ids[0]} stays: S3 is gone" in capsys.readouterr().err
+    assert {state(account, id) for id in ids} <= {"shutting-down", "terminated"}
 
 
 def test_a_job_past_its_deadline_gets_its_last_word(account: Aws) -> None:
