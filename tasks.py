@@ -292,6 +292,9 @@ def status(aws: cloud.aws.Aws, job: str | None = None, json_: bool = False) -> N
     elif jobs:
         rows = [cloud.job_view.job_row(found) for found in jobs]
         cloud.display.table(cloud.job_view.HEADINGS, rows, spare=cloud.job_view.SPARE)
+        for found in jobs:
+            if found.unreadable:
+                cloud.display.say(f"{found.id}: {found.unreadable}")
     else:
         cloud.display.say("no jobs yet; `inv launch` starts one")
 
@@ -414,10 +417,17 @@ def gc(aws: cloud.aws.Aws, yes: bool = False) -> None:
     cloud.display.table(("KIND", "ID", "WHY", "COSTS"), [(one.kind, one.id, one.why, one.costs) for one in left])
     if not yes and not cloud.display.agreed(f"end these {len(left)}?", otherwise="inv gc --yes"):
         raise cloud.errors.CloudError("nothing was ended")
+    stay = 0
     with cloud.errors.interruptible("the same again ends the rest"):
         for one in left:
-            cloud.cleanup.end(aws, one)
-            cloud.display.say(f"ended {one.kind} {one.id}")
+            try:
+                cloud.cleanup.end(aws, one)
+                cloud.display.say(f"ended {one.kind} {one.id}")
+            except cloud.errors.CloudError as error:
+                cloud.display.say(f"{one.kind} {one.id} stays: {error}")
+                stay += 1
+    if stay:
+        raise cloud.errors.CloudError(f"{stay} of {len(left)} could not be ended", fix="the same again tries once more")
 
 
 @task(help={"output": "directory for the model"})

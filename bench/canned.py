@@ -80,23 +80,35 @@ def describe_instances(first: int, count: int, token: str) -> str:
 
 
 def list_objects(first: int, count: int, token: str) -> str:
-    """A page of ListObjectsV2 with the delimiter /: a prefix for each job."""
+    """A page of ListObjectsV2 with a dot for delimiter: a prefix for each job."""
     found = "".join(
-        f"<CommonPrefixes><Prefix>jobs/{job(number)}/</Prefix></CommonPrefixes>"
+        f"<CommonPrefixes><Prefix>asked/jobs/{job(number)}.</Prefix></CommonPrefixes>"
         for number in range(first, first + count)
     )
     return (
-        f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{BUCKET}</Name><Prefix>jobs/</Prefix>'
-        f"<Delimiter>/</Delimiter><KeyCount>{count}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
+        f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{BUCKET}</Name>'
+        f"<Prefix>asked/jobs/</Prefix><Delimiter>.</Delimiter><KeyCount>{count}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
         f"<IsTruncated>{'true' if token else 'false'}</IsTruncated>"
         f"{token and f'<NextContinuationToken>{token}</NextContinuationToken>'}{found}</ListBucketResult>"
     )
 
 
+ASKED = {
+    **{"instance_type": "c7i.4xlarge", "market": "spot", "config_name": "fast_buckets.yaml", "price": 0.3},
+    **{"output": "~/models/run-001", "image": "0123456789abcdef0123", "spent_before": 0.0},
+}
+
+
+def entry(number: int) -> str:
+    """What the registry has of a job."""
+    began = BEGAN + timedelta(minutes=number)
+    told = {"version": 1, "job": job(number), "launched_at": f"{began:%Y-%m-%dT%H:%M:%SZ}"}
+    return json.dumps({**told, "asked": ASKED, "resumed_by": ""})
+
+
 def record(number: int) -> str:
     """The record of a job that is complete."""
     began = BEGAN + timedelta(minutes=number)
-    asked = {"instance_type": "c7i.4xlarge", "market": "spot", "config_name": "fast_buckets.yaml", "price": 0.3}
     return json.dumps(
         {
             "version": 1,
@@ -108,7 +120,7 @@ def record(number: int) -> str:
             "launched_at": f"{began:%Y-%m-%dT%H:%M:%SZ}",
             "started_at": f"{began + timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ}",
             "ended_at": f"{began + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}",
-            "asked": {**asked, "output": "~/models/run-001", "image": "0123456789abcdef0123", "spent_before": 0.0},
+            "asked": ASKED,
             "attempts": [{"started_at": f"{began:%Y-%m-%dT%H:%M:%SZ}", "seconds": 7200, "dollars": 0.6}],
         }
     )
@@ -143,6 +155,9 @@ class Account:
         if method == "GET" and path.endswith("/job.json"):
             self.counts["GetObject"] += 1
             return 200, record(int(path.split("/")[-2].removeprefix("i-"), 16))
+        if method == "GET" and "/asked/jobs/" in path:
+            self.counts["GetObject"] += 1
+            return 200, entry(int(path.split("/")[-1].removeprefix("i-").removesuffix(".json"), 16))
         self.counts[action or f"{method} {path}"] += 1
         return 404, ""
 

@@ -61,23 +61,23 @@ LAUNCH = {
 COMMANDS: dict[str, Callable[[int], dict[str, int]]] = {
     "launch": lambda n: {**LAUNCH, "ec2 DescribeInstances": pages(n)},
     "status": lambda n: {"ec2 DescribeInstances": pages(n), "s3 ListObjectsV2": pages(n)},
-    "status JOB": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 2, "s3 HeadObject": 1},
-    "wait, each 5 s": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 2},
-    "logs": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 2},
-    "download": lambda n: {"ec2 DescribeInstances by id": 1, "s3 ListObjectsV2": 1, "s3 GetObject": 2},
+    "status JOB": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3, "s3 HeadObject": 1},
+    "wait, each 5 s": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3},
+    "logs": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3},
+    "download": lambda n: {"ec2 DescribeInstances by id": 1, "s3 ListObjectsV2": 1, "s3 GetObject": 3},
     "terminate": lambda n: {
         **{"ec2 DescribeInstances by id": 2, "ec2 CancelSpotInstanceRequests": 1, "ec2 CreateTags": 1},
-        **{"ec2 TerminateInstances": 1, "s3 GetObject": 3, "s3 PutObject": 1},
+        **{"ec2 TerminateInstances": 1, "s3 GetObject": 5, "s3 PutObject": 1},
     },
     "costs": lambda n: {
         **{"ec2 DescribeInstances": pages(n), "pricing GetProducts": 1},
-        **{"s3 ListObjectsV2": pages(n) + n, "s3 GetObject": n},
+        **{"s3 ListObjectsV2": pages(n) + n, "s3 GetObject": 2 * n},
     },
     "gc": lambda n: {
         **{"ec2 DescribeInstances": pages(n) + pages(n, 200) + 1, "ec2 DescribeSpotInstanceRequests": pages(n)},
         **{"ec2 DescribeVolumes": pages(n), "ec2 DescribeImages": 1, "ecr DescribeImages": 1},
         "batch DescribeJobDefinitions": 1,
-        **{"s3 ListMultipartUploads": 1, "s3 ListObjectsV2": pages(n), "s3 GetObject": n},
+        **{"s3 ListMultipartUploads": 1, "s3 ListObjectsV2": pages(n), "s3 GetObject": 2 * n},
     },
     "offers": lambda n: {
         **dict.fromkeys(("ec2 DescribeSubnets", "ec2 DescribeInstanceTypeOfferings"), 1),

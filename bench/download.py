@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloud import download, records
+from cloud import asked, download, records
 from cloud.aws import Aws
 from cloud.commands import seldom_collected
 from cloud.config import PACKAGE, Settings
@@ -120,6 +120,8 @@ def put_bundle(s3: S3Client, bucket: str, job: str, prefix: str, directory: Path
     record = {"version": 1, "job": job, "status": "complete", "launched_at": records.iso(BEGAN)}
     body = json.dumps(record | {"bundle": [asdict(file) for file in files]}).encode()
     s3.put_object(Bucket=bucket, Key=records.key(job), Body=body)
+    entry = {"version": 1, "job": job, "launched_at": records.iso(BEGAN), "asked": {}}
+    s3.put_object(Bucket=bucket, Key=asked.key(job), Body=json.dumps(entry).encode())
 
 
 def fetch(bucket: str, data: str, directory: Path) -> None:
@@ -127,7 +129,7 @@ def fetch(bucket: str, data: str, directory: Path) -> None:
     with seldom_collected():
         aws = Aws(Settings.from_context({}).with_(bucket=bucket, region=REGION))
         record = records.read(aws, data)
-        assert record
+        assert isinstance(record, records.Record)
         download.download(
             aws, f"{data}/", record.bundle, directory, progress=lambda _: None, waiting=lambda: print("waiting")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,11 +16,13 @@ from . import records, storage
 from .aws import Aws, aws_errors, instances
 from .errors import CloudError
 from .jobs import GONE
+from .parsing import decode, mapping, moment, text
 from .tags import tags_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
+TOKEN, MOST_BYTES = re.compile("[0-9a-f]{32}"), 1 << 16
 LASTS = timedelta(minutes=10)
 """How long a launch that was killed can be taken up again; after that it is begun anew."""
 VISIBLE_SECONDS = 8.0
@@ -71,21 +74,39 @@ def new() -> Claim:
 
 
 def read(aws: Aws, key: str) -> tuple[Claim, str]:
-    """The claim that is there, and its ETag."""
+    """The claim that is there, and its ETag. Raises CloudError for what is no claim."""
     with aws_errors(f"read {key}"):
-        body, version = storage.read(aws, key)
-    data = json.loads(body)
-    return Claim(data["token"], datetime.fromisoformat(data["launched_at"])), version
+        return _read(aws, key)
+
+
+def _read(aws: Aws, key: str) -> tuple[Claim, str]:
+    try:
+        body, version = storage.read(aws, key, most=MOST_BYTES)
+        return parsed(body), version
+    except ValueError as error:
+        raise CloudError(
+            f"{key} in S3 is no claim of a launch: {error}",
+            fix=f"if `inv status` shows nothing that was launched so: aws s3 rm s3://{aws.bucket}/{key}",
+        ) from None
+
+
+def parsed(body: bytes) -> Claim:
+    """A claim from its JSON; raises ValueError for what is none."""
+    data = mapping(decode(body), "the claim")
+    token = text(data.get("token"), "token")
+    if not TOKEN.fullmatch(token):
+        raise ValueError(f"token is {token[:40]!r}")
+    return Claim(token, moment(data.get("launched_at"), "launched_at"))
 
 
 def running(aws: Aws, key: str) -> str:
     """The instance of a launch that is claimed there and has not ended; "" if there is none."""
     with aws_errors(f"read {key}"):
         try:
-            data = json.loads(storage.read(aws, key)[0])
+            there, _ = _read(aws, key)
         except aws.s3.exceptions.NoSuchKey:
             return ""
-    instance = started(aws, data["token"])
+    instance = started(aws, there.token)
     return instance["InstanceId"] if instance and not _over(instance) else ""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from . import machine_images, records
+from . import asked, machine_images
 from .aws import Aws, aws_errors, gone_is_fine
 from .errors import CloudError
 from .leftovers import CONTENT_HASH, JOBS, UPLOAD_ID, Leftover, images
+from .parsing import decode, listed, mapping, text
 from .tags import is_ours
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def end(aws: Aws, leftover: Leftover) -> None:
     with aws_errors(f"end the {leftover.kind} {leftover.id}"), gone_is_fine():
         ends[leftover.kind](aws, leftover.id)
     if leftover.kind == "instance":
-        records.close(aws, leftover.id, status="terminated", reason=f"ended by `gc`: {leftover.why}")
+        asked.close(aws, leftover.id, reason=f"ended by `gc`: {leftover.why}", stopped=leftover.stopped)
 
 
 def _check(ours: bool, aws: Aws, id: str) -> None:
@@ -45,7 +45,12 @@ def _end_instance(aws: Aws, id: str) -> None:
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
     """
-    instance = aws.ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
+    found = [
+        one for group in aws.ec2.describe_instances(InstanceIds=[id])["Reservations"] for one in group["Instances"]
+    ]
+    if not found:
+        return
+    instance = found[0]
     request = instance.get("SpotInstanceRequestId")
     by_id: list[FilterTypeDef] = [{"Name": "spot-instance-request-id", "Values": [request or "none"]}]
     requests = aws.ec2.describe_spot_instance_requests(Filters=by_id)["SpotInstanceRequests"] if request else []
@@ -58,13 +63,14 @@ def _end_instance(aws: Aws, id: str) -> None:
 def _end_request(aws: Aws, id: str) -> None:
     """A stopped instance ends with it: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/interruption-behavior.html"""
     found = aws.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[id])["SpotInstanceRequests"]
-    _check(is_ours(found[0], aws.settings), aws, id)
+    _check(all(is_ours(one, aws.settings) for one in found), aws, id)
     aws.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[id])
 
 
 def _end_volume(aws: Aws, id: str) -> None:
     """EC2 refuses if it is attached: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DeleteVolume.html"""
-    _check(is_ours(aws.ec2.describe_volumes(VolumeIds=[id])["Volumes"][0], aws.settings), aws, id)
+    found = aws.ec2.describe_volumes(VolumeIds=[id])["Volumes"]
+    _check(all(is_ours(one, aws.settings) for one in found), aws, id)
     aws.ec2.delete_volume(VolumeId=id)
 
 
@@ -77,13 +83,22 @@ def _end_image(aws: Aws, tag: str) -> None:
     of: dict[str, Any] = {"repositoryName": aws.settings.repository}
     digest = aws.ecr.describe_images(**of, imageIds=[{"imageTag": tag}])["imageDetails"][0]["imageDigest"]
     manifests = aws.ecr.batch_get_image(**of, imageIds=[{"imageDigest": digest}])["images"]
-    parts = [part for one in manifests for part in json.loads(one["imageManifest"]).get("manifests", [])]
+    parts = {part for one in manifests for part in parts_of(one["imageManifest"])}
     untagged = {image["imageDigest"] for image in images(aws) if not image.get("imageTags")}
-    for one in (digest, *(part["digest"] for part in parts if part["digest"] in untagged)):
+    for one in (digest, *sorted(parts & untagged)):
         fine = ("ImageNotFound",) if one == digest else ("ImageNotFound", "ImageReferencedByManifestList")
         for failure in aws.ecr.batch_delete_image(**of, imageIds=[{"imageDigest": one}])["failures"]:
             if failure["failureCode"] not in fine:
                 raise CloudError(f"cannot delete the image {tag}: {failure['failureReason']}")
+
+
+def parts_of(manifest: str) -> list[str]:
+    """The digests of the manifests that an index names; none of what is no index."""
+    try:
+        parts = listed(mapping(decode(manifest), "a manifest").get("manifests"), "manifests")
+        return [text(mapping(part, "a part").get("digest"), "a digest") for part in parts]
+    except ValueError:
+        return []
 
 
 def _end_upload(aws: Aws, id: str) -> None:

@@ -38,19 +38,20 @@ class Cost:
 def so_far(job: Job, now: datetime | None = None) -> Cost:
     """What a job has cost until now, or until its end."""
     now = now or datetime.now(UTC)
-    lived = (job.ended_at or now) - job.launched_at
+    lived = (job.ended_at if job.ended_at and job.state in GONE else now) - job.launched_at
     disk = None if job.disk_price is None else job.disk_price * _hours(lived)
     runs = attempts(job, now)
-    ran_unseen = job.ended and not runs
+    ran_unseen = job.ended and not runs  # its record has been lost
     return Cost(None if ran_unseen else _sum(one.dollars for one in runs), disk, job.spent_before)
 
 
 def attempts(job: Job, now: datetime) -> list[Attempt]:
     """The times that a job's machine ran, the present one up to now.
 
-    The record has those before, and of the present one what was known when it was last written.
+    The record has those before, and of the present one what was known when it was last written. A machine that runs
+    is paid for, whatever its record says.
     """
-    if job.ended or job.state in GONE or job.waiting or job.running_since is None:
+    if job.state in GONE or job.waiting or job.running_since is None:
         return list(job.attempts)
     seconds = int((now - job.running_since).total_seconds())
     present = Attempt(job.running_since, seconds, None if job.price is None else job.price * seconds / 3600)

@@ -168,17 +168,21 @@ def _described(aws: Aws, names: tuple[str, ...]) -> dict[str, InstanceTypeInfoTy
 
 
 def _parsed(info: InstanceTypeInfoTypeDef) -> InstanceType:
-    gpus = info.get("GpuInfo", {}).get("Gpus", [])
-    supported = info["ProcessorInfo"]["SupportedArchitectures"]
+    """Raises CloudError when EC2 does not say all that has to be known, or it is a machine of another kind."""
+    supported = info.get("ProcessorInfo", {}).get("SupportedArchitectures", [])
+    vcpus, memory = info.get("VCpuInfo", {}).get("DefaultVCpus"), info.get("MemoryInfo", {}).get("SizeInMiB")
+    if not supported or not vcpus or not memory:
+        raise CloudError(f"EC2 does not tell processor, vCPUs and memory of {info['InstanceType']}", fix="name another")
     architecture = next((one for one in ("x86_64", "arm64") if one in supported), None)
     if architecture is None:
         raise CloudError(f"{info['InstanceType']} is a machine for {', '.join(supported)}, which no image is made for")
+    gpus = info.get("GpuInfo", {}).get("Gpus", [])
     return InstanceType(
         name=info["InstanceType"],
         architecture=architecture,
-        vcpus=info["VCpuInfo"]["DefaultVCpus"],
-        memory_gib=info["MemoryInfo"]["SizeInMiB"] / 1024,
+        vcpus=vcpus,
+        memory_gib=memory / 1024,
         gpus=sum(gpu.get("Count", 0) for gpu in gpus),
         gpu=gpus[0].get("Name", "") if gpus else "",
-        markets=tuple(info["SupportedUsageClasses"]),
+        markets=tuple(info.get("SupportedUsageClasses", [])),
     )

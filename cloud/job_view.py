@@ -35,6 +35,7 @@ def job_facts(job: Job, details: Details) -> dict[str, str]:
         "waiting": f"{_ago(details.waiting_since)}; only its disk costs meanwhile" if details.waiting_since else "",
         "kept": _kept(job),
         "warning": f"no sign of life for {_ago(details.silent_since)}" if details.silent_since else "",
+        "unreadable": job.unreadable,
         "trainer": details.latest,
         "exit code": "" if job.exit_code is None else str(job.exit_code),
         "instance": f"{job.state}, {job.type}, {job.market}" + (f", {job.address}" if job.address else ""),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import claims, records, refusals, request
+from . import asked, claims, jobs, refusals, request
 from .aws import Aws, aws_errors, error_code
 from .claims import Claim
 from .errors import CloudError
@@ -35,7 +35,18 @@ def prepare(aws: Aws, plan: Plan, config: TrainerConfig) -> Claim:
         putting = pool.submit(put_config, aws, plan, config)
         claim = claims.claim(aws, plan.claim_key)
         putting.result()
+    if claim.instance:
+        _register_what_runs(aws, plan, claim)
     return claim
+
+
+def _register_what_runs(aws: Aws, plan: Plan, claim: Claim) -> None:
+    """Register the job that this launch has started already: its launcher may have died before it could."""
+    job = jobs.by_id(aws, claim.instance)
+    if job is not None:
+        prices = [one.price for one in plan.market.offers if (one.type.name, one.market) == (job.type, job.market)]
+        known = {**plan.asked, **jobs.what_is_known(job), **({"price": prices[0]} if prices else {})}
+        asked.register(aws, job.id, asked=known, launched_at=job.launched_at)
 
 
 def put_config(aws: Aws, plan: Plan, config: TrainerConfig) -> None:
@@ -129,8 +140,8 @@ def end_launch(aws: Aws, token: str, *, patience: float = claims.VISIBLE_SECONDS
 
 
 def open_record(aws: Aws, plan: Plan, claim: Claim, started: Started) -> None:
-    """Write the job's first record, so that it can be found even if its instance never boots."""
-    records.open_(aws, started.id, asked=plan.asked_of(started.offer), launched_at=claim.launched_at)
+    """Register the job, so that it can be found even if its instance never boots."""
+    asked.register(aws, started.id, asked=plan.asked_of(started.offer), launched_at=claim.launched_at)
 
 
 def dry_run(aws: Aws, plan: Plan) -> str:

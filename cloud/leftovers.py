@@ -6,19 +6,20 @@ The facts are gathered first, in a few calls; functions that call nothing decide
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import machine_images, pool, records, storage
+from . import history, machine_images, older, pool, records
 from .aws import Aws, aws_errors, gone_is_fine, instances, pages
 from .config import Settings
 from .display import duration
+from .history import History
 from .image import TAG_LENGTH
-from .jobs import GONE
+from .jobs import GONE, STOPPED
 from .policies import OURS
-from .tags import is_ours, kept_until, tags_of
+from .tags import hours_of, is_ours, moment_of, status_of, tags_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import ImageTypeDef, InstanceTypeDef, SpotInstanceRequestTypeDef, VolumeTypeDef
@@ -50,6 +51,8 @@ class Leftover:
     id: str
     why: str
     costs: str
+    stopped: bool = False
+    """Of an instance, whether it is, and so costs its disk only."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,8 @@ class Facts:
     requests: list[SpotInstanceRequestTypeDef]
     instances: dict[str, InstanceTypeDef]
     """By id: those with our tag, and those of our spot requests, which have no tags if EC2 launched them anew."""
-    owners: dict[str, str]
-    """Whose a launch is, by its token, where there is an instance without our tag."""
-    records: dict[str, records.Record]
+    history: dict[str, History]
+    """What S3 has of each job that is registered."""
     builders: list[InstanceTypeDef]
     machine_images: list[ImageTypeDef]
     swept: set[str]
@@ -84,7 +86,7 @@ def find(aws: Aws, now: datetime) -> list[Leftover]:
     old = [upload for upload in facts.uploads if now - upload["Initiated"] > UPLOAD_AGE]
     return [
         *_request_leftovers(facts, over, now),
-        *(Leftover("instance", id, why, _instance_costs(facts, id)) for id, why in over.items()),
+        *(_instance_leftover(facts, id, why) for id, why in over.items()),
         *(
             Leftover("volume", disk["VolumeId"], "no instance has it", _monthly(disk["Size"] * EBS))
             for disk in facts.volumes
@@ -98,7 +100,7 @@ def find(aws: Aws, now: datetime) -> list[Leftover]:
 
 def _gather(aws: Aws) -> Facts:
     """Images before jobs, and requests before instances: a launch in between is not seen, or seen with its instance."""
-    ours, settings = [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}], aws.settings
+    ours = [{"Name": f"tag:{OURS}", "Values": [aws.settings.name]}]
     with aws_errors("look for what is left"):
         pushed = images(aws)
         requests = pages(aws.ec2, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=ours)
@@ -107,19 +109,18 @@ def _gather(aws: Aws) -> Facts:
         # A filter takes 200 values: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
         for start in range(0, len(ids), 200):
             instances |= _instances(aws, [{"Name": "spot-instance-request-id", "Values": ids[start : start + 200]}])
-        untagged = [one for one in instances.values() if _lives(one) and not is_ours(one, settings)]
-        launches = _launches(requests)
-        tokens = {launches[request] for one in untagged if (request := one["SpotInstanceRequestId"]) in launches}
+        known = history.read_all(aws)
+        if any(_lives(one) and is_ours(one, aws.settings) and id not in known for id, one in instances.items()):
+            older.check(aws)
         return Facts(
-            settings=settings,
+            settings=aws.settings,
             images=pushed,
             swept={one.get("containerProperties", {}).get("image", "") for one in pool.definitions(aws)},
             uploads=pages(aws.s3, "list_multipart_uploads", "Uploads", Bucket=aws.bucket, Prefix=JOBS),
             volumes=pages(aws.ec2, "describe_volumes", "Volumes", Filters=ours),
             requests=requests,
             instances=instances,
-            owners={token: owner for token in tokens if (owner := _read_owner(aws, token))},
-            records=records.read_all(aws),
+            history=known,
             builders=machine_images.builders(aws),
             machine_images=machine_images.ours(aws),
         )
@@ -134,60 +135,57 @@ def _instances(aws: Aws, filters: list[dict[str, Any]]) -> dict[str, InstanceTyp
     return {instance["InstanceId"]: instance for instance in instances(aws, filters)}
 
 
-def _read_owner(aws: Aws, token: str) -> str | None:
-    """The instance that has taken the launch with this token; None if none has."""
-    try:
-        return storage.read(aws, f"launches/{token}")[0].decode().strip()
-    except aws.s3.exceptions.NoSuchKey:
-        return None
-
-
 def _lives(instance: InstanceTypeDef) -> bool:
     return instance["State"]["Name"] not in GONE
-
-
-def _launches(requests: Iterable[SpotInstanceRequestTypeDef]) -> dict[str, str]:
-    """The token of the launch that a spot request belongs to, by the request's id."""
-    tokens = {one["SpotInstanceRequestId"]: tags_of(one).get("solver:launch", "") for one in requests}
-    return {request: token for request, token in tokens.items() if token}
 
 
 def _why_over(instance: InstanceTypeDef, facts: Facts, now: datetime) -> str | None:
     """Why no job needs a living instance; None while one may. What is not known speaks for the job.
 
-    A persistent request whose instance is terminated launches another, without the tags of RunInstances. It takes the
-    launch if that is still free, and ends itself otherwise.
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
+    A persistent request whose instance is terminated launches another, without the tags of RunInstances, which ends
+    itself: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
     LaunchTime is that of the last start: one that EC2 starts after the deadline still has time to save what it has.
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Instance.html
+    What the instance may write itself, its status and until when it is kept for a look, never gives it more time than
+    its job was launched for.
     """
-    id, record, started = instance["InstanceId"], facts.records.get(instance["InstanceId"]), instance["LaunchTime"]
-    if record and record.status in records.FINAL:
-        return None if now < _kept_until(instance, now) else ENDED[record.status]
+    tags, known = tags_of(instance), facts.history.get(instance["InstanceId"], History())
     if not is_ours(instance, facts.settings):
-        token = _launches(facts.requests).get(instance["SpotInstanceRequestId"], "")
-        owner = facts.owners.get(token, id)
-        if owner != id:
-            return f"launched in place of {owner}, whose job it was"
-    deadline = _deadline(record, facts) if record else started + timedelta(hours=facts.settings.max_hours)
-    return f"past its deadline for {duration(now - deadline)}" if now > max(deadline, started) + GRACE else None
+        return "launched in place of another, whose job it was"
+    last = max(_deadline(instance, known, facts), instance["LaunchTime"]) + GRACE
+    status = _last_word(tags, known)
+    if status:
+        kept = moment_of(tags, "solver:kept-until")
+        return None if kept and now < min(kept, last) else ENDED[status]
+    return f"past its deadline for {duration(now - last + GRACE)}" if now > last else None
 
 
-def _kept_until(instance: InstanceTypeDef, otherwise: datetime) -> datetime:
-    """Until when the instance of a failed job stays for a look, as its user asked."""
-    return kept_until(tags_of(instance)) or otherwise
+def _last_word(tags: dict[str, str], known: History) -> str:
+    """How a job has ended, as its record, the registry or its tags tell; "" while it has not."""
+    if known.final:
+        return known.final.status
+    if known.entry and known.entry.ended:
+        return "terminated"
+    return status if (status := status_of(tags)) in records.FINAL else ""
 
 
-def _deadline(record: records.Record, facts: Facts) -> datetime:
-    return record.launched_at + timedelta(hours=record.asked.get("max_hours", facts.settings.max_hours))
+def _deadline(instance: InstanceTypeDef | None, known: History, facts: Facts) -> datetime:
+    """Until when a job runs at most, as the registry or its tags tell; the settings, if neither does."""
+    tags = tags_of(instance or {})
+    hours = known.asked.get("max_hours") or hours_of(tags) or facts.settings.max_hours
+    tagged = moment_of(tags, "solver:launched-at") or (instance["LaunchTime"] if instance else NEVER)
+    return (known.entry.launched_at if known.entry else tagged) + timedelta(hours=hours)
 
 
-def _instance_costs(facts: Facts, id: str) -> str:
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _instance_leftover(facts: Facts, id: str, why: str) -> Leftover:
     """A stopped one costs its disk: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Stop_Start.html"""
-    if facts.instances[id]["State"]["Name"] not in ("stopping", "stopped"):
-        return "its hourly price"
+    if facts.instances[id]["State"]["Name"] not in STOPPED:
+        return Leftover("instance", id, why, "its hourly price")
     sizes = [disk["Size"] for disk in facts.volumes if any(to["InstanceId"] == id for to in disk["Attachments"])]
-    return _monthly(sum(sizes) * EBS) if sizes else "its disk's price"
+    return Leftover("instance", id, why, _monthly(sum(sizes) * EBS) if sizes else "its disk's price", stopped=True)
 
 
 def _request_leftovers(facts: Facts, over: dict[str, str], now: datetime) -> Iterator[Leftover]:
@@ -207,9 +205,9 @@ def _request_leftovers(facts: Facts, over: dict[str, str], now: datetime) -> Ite
 def _image_leftovers(facts: Facts, living: Collection[str], now: datetime) -> Iterator[Leftover]:
     """Old images that no job needs, but for the newest few."""
     used = {
-        record.asked.get("image")
-        for id, record in facts.records.items()
-        if id in living or (record.status not in records.FINAL and now < _deadline(record, facts) + GRACE)
+        one.asked.get("image")
+        for id, one in facts.history.items()
+        if id in living or (not _last_word({}, one) and now < _deadline(facts.instances.get(id), one, facts) + GRACE)
     }
     used |= {tags_of(facts.instances[id]).get("solver:image") for id in living}
     used |= facts.swept

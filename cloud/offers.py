@@ -123,12 +123,15 @@ def look(aws: Aws, names: Sequence[str], markets: tuple[str, ...]) -> Facts:
         limits = pool.submit(quotas.find, aws, names, markets)
         return Facts(
             region=aws.settings.region,
-            subnets={one["AvailabilityZone"]: one["SubnetId"] for one in subnets.result()},
+            subnets={one["AvailabilityZone"]: one["SubnetId"] for one in subnets.result() if one.keys() >= SUBNET},
             sold=sold.result(),
             spot=spot.result() if spot else {},
             on_demand=full.result() if full else {},
             quotas=limits.result(),
         )
+
+
+SUBNET = {"AvailabilityZone", "SubnetId"}
 
 
 def _subnets(aws: Aws) -> list[SubnetTypeDef]:
@@ -156,8 +159,8 @@ def _sold(aws: Aws, names: Sequence[str]) -> set[tuple[str, str]]:
                 LocationType="availability-zone",
                 Filters=[{"Name": "instance-type", "Values": list(names[start : start + 200])}],
             )
-            offerings = [one for page in pages for one in page["InstanceTypeOfferings"]]
-            sold |= {(str(one["InstanceType"]), one["Location"]) for one in offerings}
+            offerings = [one for page in pages for one in page.get("InstanceTypeOfferings", [])]
+            sold |= {(str(one.get("InstanceType")), one.get("Location", "")) for one in offerings}
     return sold
 
 

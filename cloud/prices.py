@@ -3,8 +3,7 @@ profile, is unknown: None."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from .aws import DENIED, Aws, aws_errors, error_code
 from .config import Settings
+from .parsing import decode, mapping, price
 
 MONTH_HOURS = 730
 """AWS's month: https://aws.amazon.com/ebs/pricing/ counts its prices per GB and month so."""
@@ -34,15 +34,20 @@ def spot(aws: Aws, types: Iterable[str]) -> dict[tuple[str, str], float]:
     )
     with aws_errors("ask for the spot prices"):
         try:
-            history = [one for page in pages for one in page["SpotPriceHistory"]]
+            history = [one for page in pages for one in page.get("SpotPriceHistory", [])]
         except aws.ec2.exceptions.ClientError as error:
             if error_code(error) not in DENIED:
                 raise
             return {}  # who may not ask for prices may launch all the same
-    return {
-        (one["InstanceType"], one["AvailabilityZone"]): float(one["SpotPrice"])
-        for one in sorted(history, key=lambda one: one["Timestamp"])
+    known = [one for one in history if one.keys() >= SPOT_PRICE]
+    told = {
+        (str(one["InstanceType"]), one["AvailabilityZone"]): price(one["SpotPrice"])
+        for one in sorted(known, key=lambda one: one["Timestamp"])
     }
+    return {where: dollars for where, dollars in told.items() if dollars is not None}
+
+
+SPOT_PRICE = {"InstanceType", "AvailabilityZone", "SpotPrice", "Timestamp"}
 
 
 def on_demand(aws: Aws, types: Iterable[str]) -> dict[str, float | None]:
@@ -86,10 +91,10 @@ def disk(aws: Aws, wanted: Disk) -> float | None:
     with aws_errors("ask for the price of the disk"):
         for family, amount in parts:
             found = _products(aws.pricing, aws, "AmazonEC2", productFamily=family, volumeApiName=wanted.type)
-            price = _dollars(found)
-            if price is None:
+            dollars = _dollars(found)
+            if dollars is None:
                 return None
-            monthly += price * amount
+            monthly += dollars * amount
     return monthly / MONTH_HOURS
 
 
@@ -105,28 +110,39 @@ def storage(aws: Aws) -> float | None:
         return _dollars(_products(aws.pricing, aws, "AmazonS3", **standard))
 
 
-def _products(client: Any, aws: Aws, service: str, **attributes: str) -> list[dict[str, Any]]:
-    """The products of a service, such as AmazonEC2, in this region that have these attributes."""
+def _products(client: Any, aws: Aws, service: str, **attributes: str) -> list[str]:
+    """The products of a service, such as AmazonEC2, in this region that have these attributes; each is JSON."""
     filters = [
         {"Type": "TERM_MATCH", "Field": field, "Value": value}
         for field, value in {"regionCode": aws.settings.region, **attributes}.items()
     ]
     pages = client.get_paginator("get_products").paginate(ServiceCode=service, Filters=filters)
     try:
-        return [json.loads(product) for page in pages for product in page["PriceList"]]
+        return [product for page in pages for product in page.get("PriceList", [])]
     except client.exceptions.ClientError as error:
         if error_code(error) not in DENIED:
             raise
         return []  # who may not ask for prices may do the rest all the same
 
 
-def _dollars(products: list[dict[str, Any]]) -> float | None:
-    """The one price of products; the highest if there are several, None if there is none above zero."""
-    prices = [
-        float(dimension["pricePerUnit"]["USD"])
-        for product in products
-        for term in product.get("terms", {}).get("OnDemand", {}).values()
-        for dimension in term["priceDimensions"].values()
-        if "USD" in dimension["pricePerUnit"]
-    ]
-    return max((price for price in prices if price > 0), default=None)
+def _dollars(products: list[str]) -> float | None:
+    """The one price of products; the highest if there are several, None if there is none above zero, or that of one
+    makes no sense."""
+    try:
+        prices = [dollars for product in products for dollars in _prices(decode(product))]
+    except ValueError:
+        return None
+    return max((one for one in prices if one > 0), default=None)
+
+
+def _prices(product: Any) -> Iterator[float]:
+    """The prices of a product on demand, in dollars; raises ValueError for one that is no price."""
+    terms = mapping(mapping(product, "a product").get("terms", {}), "terms")
+    for term in mapping(terms.get("OnDemand", {}), "OnDemand").values():
+        for dimension in mapping(mapping(term, "a term").get("priceDimensions"), "priceDimensions").values():
+            units = mapping(mapping(dimension, "a dimension").get("pricePerUnit"), "pricePerUnit")
+            if "USD" in units:
+                dollars = price(units["USD"])
+                if dollars is None:
+                    raise ValueError("no price")
+                yield dollars

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .aws import DENIED, Aws, aws_errors, error_code, instances
 from .instance_types import InstanceType, family
+from .parsing import price
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
@@ -91,11 +92,13 @@ def _limit(aws: Aws, code: str) -> int | None:
     """
     with aws_errors("look at the quotas"):
         try:
-            return int(aws.service_quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
+            found = aws.service_quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)
         except aws.service_quotas.exceptions.ClientError as error:
             if error_code(error) not in {*DENIED, "NoSuchResourceException"}:
                 raise
             return None
+    limit = price(found.get("Quota", {}).get("Value"))
+    return None if limit is None else int(limit)
 
 
 def _running(aws: Aws) -> list[InstanceTypeDef]:
@@ -111,7 +114,8 @@ def _vcpus(aws: Aws, types: set[str]) -> dict[str, int]:
         Filters=[{"Name": "instance-type", "Values": sorted(types)[:200]}]
     )
     with aws_errors("count what runs"):
-        return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for page in pages for one in page["InstanceTypes"]}
+        kinds = [one for page in pages for one in page.get("InstanceTypes", [])]
+    return {one["InstanceType"]: one.get("VCpuInfo", {}).get("DefaultVCpus", 0) for one in kinds}
 
 
 def _used(running: list[InstanceTypeDef], vcpus: dict[str, int], market: str, families: str) -> int:

@@ -1,20 +1,25 @@
-"""Job records: `jobs/<instance-id>/job.json` in S3, which outlive the instance and its tags."""
+"""Job records: `jobs/<instance-id>/job.json` in S3, which an instance writes, and which outlive it and its tags.
+
+A record is what an instance says of itself: it is checked before it is believed, and believed in nothing else.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from . import cache, storage
+from . import storage
 from .aws import Aws, aws_errors
+from .parsing import decode, listed, mapping, moment, number, text, whole
 
 FINAL = ("complete", "failed", "terminated")
 """The statuses after which nothing more happens."""
+STATUSES = ("starting", "running", "uploading", "interrupted", *FINAL)
+MOST_ATTEMPTS, MOST_SECONDS = 10_000, 10**9
+SHA256, HEX = 64, frozenset("0123456789abcdef")
+MOST_BYTES = 32 << 20
+"""Of a record: one with a bundle of 100,000 files has some 15 MB. A larger one is not read, and so unreadable."""
 
 
 @dataclass(frozen=True)
@@ -36,55 +41,113 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """What was found in place of a record, or of an entry of the registry, that makes no sense."""
+
+    why: str
+    """Such as: record unreadable: no JSON …"""
+
+
+@dataclass(frozen=True)
 class Record:
-    """What was asked of a job and what happened to it."""
+    """What happened to a job, as its instance says."""
 
     job: str
     status: str
+    """One of STATUSES."""
     phase: str
-    launched_at: datetime
-    asked: dict[str, Any]
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
     reason: str = ""
-    resumed_by: str = ""
-    """The job that goes on from this one's output."""
     bundle: tuple[File, ...] = field(default=())
+    links: dict[str, str] = field(default_factory=dict)
+    """Symbolic links of the bundle and their targets, relative to where each is."""
+    directories: tuple[str, ...] = ()
+    """Of the bundle, those that are empty."""
     attempts: tuple[Attempt, ...] = field(default=())
     timeline: dict[str, datetime] = field(default_factory=dict)
     """When the first boot had come how far: script, pulled, training."""
+    warnings: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
-        """A record from its JSON; raises ValueError or KeyError when it is not one."""
-        return cls.of(json.loads(text))
+    def parse(cls, body: str | bytes) -> Self:
+        """A record from its JSON; raises ValueError, which says why, when it is none."""
+        return cls.of(decode(body))
 
     @classmethod
-    def of(cls, data: dict[str, Any]) -> Self:
-        """A record from what its JSON holds; raises KeyError when it is not one."""
+    def of(cls, data: Any) -> Self:
+        """A record from what its JSON holds; raises ValueError, which says why, when it is none."""
+        data = mapping(data, "the record")
+        status = data.get("status")
+        if status not in STATUSES:
+            raise ValueError(f"status is {text(status, 'status')[:40]!r}")
+        exit_code = data.get("exit_code")
         return cls(
-            job=data["job"],
-            status=data["status"],
-            phase=data.get("phase", ""),
-            launched_at=datetime.fromisoformat(data["launched_at"]),
-            asked=data.get("asked", {}),
-            started_at=_time(data.get("started_at")),
-            ended_at=_time(data.get("ended_at")),
-            exit_code=data.get("exit_code"),
-            reason=data.get("reason") or "",
-            resumed_by=data.get("resumed_by") or "",
-            bundle=tuple(File(file["path"], file["size"], file["sha256"]) for file in data.get("bundle", [])),
-            timeline={moment: datetime.fromisoformat(at) for moment, at in data.get("timeline", {}).items()},
-            attempts=tuple(
-                Attempt(datetime.fromisoformat(one["started_at"]), one["seconds"], one["dollars"])
-                for one in data.get("attempts", [])
-            ),
+            job=text(data.get("job"), "job"),
+            status=status,
+            phase=_text_or_none(data, "phase"),
+            started_at=_moment_or_none(data, "started_at"),
+            ended_at=_moment_or_none(data, "ended_at"),
+            exit_code=None if exit_code is None else whole(exit_code, "exit_code", least=-(1 << 31)),
+            reason=_text_or_none(data, "reason"),
+            bundle=tuple(_file(one) for one in _list(data, "bundle")),
+            links=_texts(data, "links"),
+            directories=tuple(text(one, "a directory") for one in _list(data, "directories")),
+            attempts=_attempts(data),
+            timeline=_moments(data, "timeline"),
+            warnings=tuple(text(one, "a warning") for one in _list(data, "warnings")),
         )
 
 
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def _text_or_none(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    return text(value, name) if value else ""
+
+
+def _moment_or_none(data: dict[str, Any], name: str) -> datetime | None:
+    value = data.get(name)
+    return moment(value, name) if value else None
+
+
+def _list(data: dict[str, Any], name: str) -> list[Any]:
+    value = data.get(name)
+    return listed(value, name) if value else []
+
+
+def _texts(data: dict[str, Any], name: str) -> dict[str, str]:
+    value = data.get(name)
+    return {text(key, name): text(one, name) for key, one in mapping(value, name).items()} if value else {}
+
+
+def _moments(data: dict[str, Any], name: str) -> dict[str, datetime]:
+    value = data.get(name)
+    return {text(key, name): moment(one, name) for key, one in mapping(value, name).items() if one} if value else {}
+
+
+def _file(data: Any) -> File:
+    data = mapping(data, "a file of the bundle")
+    path, sha256 = text(data.get("path"), "a file's path"), text(data.get("sha256"), "a sha256")
+    if not path or len(sha256) != SHA256 or not HEX.issuperset(sha256):
+        raise ValueError(f"the bundle's file {path[:40]!r} has no path or no sha256")
+    return File(path, whole(data.get("size"), "a file's size"), sha256)
+
+
+def _attempts(data: dict[str, Any]) -> tuple[Attempt, ...]:
+    found = _list(data, "attempts")
+    if len(found) > MOST_ATTEMPTS:
+        raise ValueError(f"there are {len(found):,} attempts")
+    return tuple(_attempt(one) for one in found)
+
+
+def _attempt(data: Any) -> Attempt:
+    data = mapping(data, "an attempt")
+    dollars = data.get("dollars")
+    return Attempt(
+        moment(data.get("started_at"), "an attempt's start"),
+        whole(data.get("seconds"), "an attempt's seconds", most=MOST_SECONDS),
+        None if dollars is None else number(dollars, "an attempt's dollars"),
+    )
 
 
 def iso(moment: datetime) -> str:
@@ -97,107 +160,19 @@ def key(job: str) -> str:
     return f"jobs/{job}/job.json"
 
 
-def read(aws: Aws, job: str) -> Record | None:
+def read(aws: Aws, job: str) -> Record | Unreadable | None:
     """The record of a job; None when there is none."""
-    found = _read(aws, job)
-    return None if found is None else Record.parse(found)
+    try:
+        body = fetch(aws, key(job))
+        return None if body is None else Record.parse(body)
+    except ValueError as error:
+        return Unreadable(f"record unreadable: {error}")
 
 
-def _read(aws: Aws, job: str) -> bytes | None:
-    with aws_errors(f"read the record of {job}"):
+def fetch(aws: Aws, key: str) -> bytes | None:
+    """A small object of JSON; None when there is none. Raises ValueError for one that is too large to be looked at."""
+    with aws_errors(f"read {key}"):
         try:
-            return storage.read(aws, key(job))[0]
+            return storage.read(aws, key, most=MOST_BYTES)[0]
         except aws.s3.exceptions.NoSuchKey:
             return None
-
-
-def read_all(aws: Aws, *, but: Collection[str] = ()) -> dict[str, Record]:
-    """The records of all jobs by instance id, but without their bundles' files.
-
-    One that is final is read once and kept on this machine: of it, only `resumed_by` can still change, which is told
-    by `read`. but: jobs whose records are not wanted.
-    """
-    pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket, Prefix="jobs/", Delimiter="/")
-    with aws_errors("list the jobs in S3"):
-        ids = [prefix["Prefix"].split("/")[1] for page in pages for prefix in page.get("CommonPrefixes", [])]
-    name = f"records-{aws.bucket}"
-    kept = cache.load(name)
-    found = {id: kept[id] for id in ids if id in kept and id not in but}
-    if unknown := [id for id in ids if id not in kept and id not in but]:
-        found |= _read_some(aws, unknown)
-        final = {id: data for id, data in found.items() if data["status"] in FINAL}
-        there = set(ids)
-        cache.keep(name, {id: data for id, data in {**kept, **final}.items() if id in there})
-    return {id: Record.of(data) for id, data in found.items()}
-
-
-def _read_some(aws: Aws, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Records as JSON has them, without their bundles, read sixteen at a time."""
-    with ThreadPoolExecutor(16) as pool:
-        bodies = dict(zip(ids, pool.map(lambda id: _read(aws, id), ids), strict=True))
-    found = {id: json.loads(body) for id, body in bodies.items() if body}
-    return {id: {key: value for key, value in data.items() if key != "bundle"} for id, data in found.items()}
-
-
-def open_(aws: Aws, job: str, *, asked: dict[str, Any], launched_at: datetime) -> None:
-    """Write a job's first record, unless its instance was faster: it writes one at boot and knows more."""
-    record = {
-        "version": 1,
-        "job": job,
-        "status": "starting",
-        "phase": "booting",
-        "reason": "",
-        "exit_code": None,
-        "launched_at": iso(launched_at),
-        "started_at": None,
-        "ended_at": None,
-        "asked": asked,
-    }
-    with aws_errors(f"write the record of {job}"):
-        storage.put_if(aws, key(job), json.dumps(record, indent=1).encode(), IfNoneMatch="*")
-
-
-def close(aws: Aws, job: str, *, status: str, reason: str) -> None:
-    """Give a record its last word for an instance that cannot say it itself, unless it already has one.
-
-    The write is conditional on what was read, so a last word that the instance says meanwhile stands.
-    """
-    now = datetime.now(UTC)
-
-    def closed(record: dict[str, Any]) -> dict[str, Any]:
-        if record["status"] in FINAL:
-            return record
-        return _counted_until(record, now) | {"status": status, "reason": reason, "ended_at": iso(now)}
-
-    _change(aws, job, closed)
-
-
-def _counted_until(record: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A record whose last attempt is counted until now, unless its machine was stopped: it was running till then."""
-    if record["status"] == "interrupted":
-        return record
-    price = record["asked"].get("price")
-    begun = {"started_at": record["launched_at"], "seconds": 0, "dollars": None if price is None else 0.0}
-    attempts = record.get("attempts") or [begun]
-    last = attempts[-1]
-    seconds = max(last["seconds"], int((now - datetime.fromisoformat(last["started_at"])).total_seconds()))
-    more = (seconds - last["seconds"]) / 3600 * price if price is not None else None
-    dollars = None if more is None or last["dollars"] is None else round(last["dollars"] + more, 6)
-    return {**record, "attempts": [*attempts[:-1], {**last, "seconds": seconds, "dollars": dollars}]}
-
-
-def add_successor(aws: Aws, job: str, successor: str) -> None:
-    """Let the record of a job that has ended say as which job it goes on."""
-    _change(aws, job, lambda record: record | {"resumed_by": successor})
-
-
-def _change(aws: Aws, job: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Change a record, if there is one; looks again when another writer was faster."""
-    written = False
-    with aws_errors(f"write the record of {job}"), suppress(aws.s3.exceptions.NoSuchKey):
-        while not written:
-            found, version = storage.read(aws, key(job))
-            record = json.loads(found)
-            changed = change(record)
-            body = json.dumps(changed, indent=1).encode()
-            written = changed == record or bool(storage.put_if(aws, key(job), body, IfMatch=version))

@@ -5,7 +5,6 @@ Codes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.ht
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from . import quotas
 from .aws import Aws, error_code
 from .errors import CloudError
 from .offers import Offer, Refusal
+from .parsing import decode, mapping
 from .provision import SPOT_ROLE
 
 CAPACITY = {
@@ -112,14 +112,14 @@ def denied(aws: Aws, error: Exception, doing: str) -> CloudError | None:
         return None
     try:
         answer = aws.sts.decode_authorization_message(EncodedMessage=found[1])
-        missing = _missing(json.loads(answer["DecodedMessage"]))
-    except aws.sts.exceptions.ClientError:  # who may not read it has to ask someone who may
+        missing = _missing(mapping(decode(answer.get("DecodedMessage", "")), "the message"))
+    except (aws.sts.exceptions.ClientError, ValueError):  # who may not read it has to ask someone who may
         missing = f"to see what is missing: aws sts decode-authorization-message --encoded-message {found[1]}"
     return CloudError(f"cannot {doing}: this profile may not ({DENIED})", fix=missing)
 
 
 def _missing(decoded: dict[str, Any]) -> str:
-    context = decoded.get("context", {})
+    context = mapping(decoded.get("context", {}), "context")
     verb = "take back the explicit deny of" if decoded.get("explicitDeny") else "allow"
-    who = context.get("principal", {}).get("arn", "this profile's user or role")
+    who = mapping(context.get("principal", {}), "principal").get("arn", "this profile's user or role")
     return f"{verb} {context.get('action', 'ec2:RunInstances')} on {context.get('resource', '*')} for {who}"

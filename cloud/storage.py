@@ -13,14 +13,18 @@ ATTEMPTS = 8
 Result = TypeVar("Result")
 
 
-def read(aws: Aws, key: str, **options: str) -> tuple[bytes, str]:
+def read(aws: Aws, key: str, *, most: int | None = None, **options: str) -> tuple[bytes, str]:
     """An object's content, whole, and its ETag.
 
-    options: of GetObject, in boto3's spelling. For use inside `aws_errors`: raises botocore's errors, NoSuchKey too.
+    most: bytes that it may have; raises ValueError for a larger one, which is not read. options: of GetObject, in
+    boto3's spelling. For use inside `aws_errors`: raises botocore's errors, NoSuchKey too.
     """
 
     def once() -> tuple[bytes, str]:
         found = aws.s3.get_object(Bucket=aws.bucket, Key=key, **options)  # type: ignore[arg-type]
+        if most is not None and found["ContentLength"] > most:
+            found["Body"].close()
+            raise ValueError(f"it has {found['ContentLength']:,} bytes, more than {most:,}")
         return found["Body"].read(), found["ETag"]
 
     return _again(once)

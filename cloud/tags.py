@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from .config import Settings
+from .parsing import moment, price
 from .policies import OURS
+from .records import STATUSES
 
 
 def tags_of(resource: Any) -> dict[str, str]:
@@ -27,7 +29,36 @@ def is_ours(resource: Any, settings: Settings) -> bool:
     return tags_of(resource).get(OURS) == settings.name
 
 
-def kept_until(tags: dict[str, str]) -> datetime | None:
-    """Until when an instance stays for a look, as its tags say; None if it does not."""
-    text = tags.get("solver:kept-until")
-    return datetime.fromisoformat(text) if text else None
+MOMENTS = ("solver:launched-at", "solver:kept-until")
+
+
+def moment_of(tags: dict[str, str], tag: str) -> datetime | None:
+    """The moment that a tag tells; None when it tells none."""
+    try:
+        return moment(tags[tag], tag) if tag in tags else None
+    except ValueError:
+        return None
+
+
+def status_of(tags: dict[str, str]) -> str:
+    """The status that an instance's tags tell; "" for none that we know."""
+    status = tags.get("solver:status", "")
+    return status if status in STATUSES else ""
+
+
+def hours_of(tags: dict[str, str]) -> float | None:
+    """For how many hours a job was launched, as its tags tell; None when they do not."""
+    hours = price(tags.get("solver:max-hours"))
+    return hours if hours and hours < MOST_HOURS else None
+
+
+MOST_HOURS = 100_000
+"""More than eleven years."""
+
+
+def garbage(tags: dict[str, str]) -> str:
+    """What in an instance's tags makes no sense; "" for nothing."""
+    wrong = [tag for tag in MOMENTS if tag in tags and moment_of(tags, tag) is None]
+    wrong += ["solver:status"] if tags.get("solver:status") and not status_of(tags) else []
+    wrong += ["solver:max-hours"] if "solver:max-hours" in tags and hours_of(tags) is None else []
+    return "; ".join(f"the tag {tag} is {tags[tag]!r}" for tag in wrong)

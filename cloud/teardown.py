@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import WaiterConfigTypeDef
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-PREFIXES = ("claims/", "configs/", "jobs/", "launches/", "sweeps/")
+PREFIXES = ("asked/", "claims/", "configs/", "jobs/", "launches/", "runners/", "sweeps/")
 """Of the keys in the bucket that are ours."""
 
 POLL: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from . import display, jobs, storage
+from .asked import ID
 from .aws import Aws
 from .jobs import Job
 
@@ -70,7 +71,7 @@ def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
             heard = pool.submit(storage.written_at, aws, f"jobs/{job}/logs/boot.log")
             return pool.submit(latest_line, aws, job), heard
 
-        asked = ask(reference) if jobs.ID.fullmatch(reference) else None
+        asked = ask(reference) if ID.fullmatch(reference) else None
         job = successor(aws, jobs.find(aws, reference), say)
         if asked is None or job.id != reference:
             asked = ask(job.id)
@@ -81,11 +82,17 @@ def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
 def successor(aws: Aws, job: Job, say: Say) -> Job:
     """The job as which a job goes on, at the end of the chain; the job itself if it was not resumed.
 
-    say: told of each link.
+    say: told of each link, and of one that leads back, or to no job: there the chain ends.
     """
+    seen = {job.id}
     while job.resumed_by:
-        say(f"{job.id} goes on as {job.resumed_by}")
-        job = jobs.find(aws, job.resumed_by)
+        following = None if job.resumed_by in seen else jobs.by_id(aws, job.resumed_by)
+        if following is None:
+            say(f"{job.id} is said to go on as {job.resumed_by}, which is no further job")
+            break
+        say(f"{job.id} goes on as {following.id}")
+        seen.add(following.id)
+        job = following
     return job
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import botocore.session
 import pytest
 from botocore.client import ClientCreator
 
-from cloud import firewall, provision
+from cloud import asked, firewall, provision, records
 from cloud.aws import Aws
 from cloud.config import Settings
 
@@ -166,3 +167,12 @@ def record(job: str, **changes: Any) -> dict[str, Any]:
         "attempts": [{"started_at": "2026-11-24T08:00:30Z", "seconds": 3570, "dollars": 0.25}],
         **changes,
     }
+
+
+def remember(aws: Aws, job: str, *, resumed_by: str = "", **changes: Any) -> None:
+    """What S3 has of a job: its record, and its entry in the registry with what was asked."""
+    told = record(job, **changes)
+    aws.s3.put_object(Bucket=aws.bucket, Key=records.key(job), Body=json.dumps(told).encode())
+    entry = {"version": 1, "job": job, "launched_at": told["launched_at"], "asked": told["asked"]}
+    entry["resumed_by"] = resumed_by
+    aws.s3.put_object(Bucket=aws.bucket, Key=asked.key(job), Body=json.dumps(entry).encode())

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import tasks
-from cloud import costs, job_view, jobs, records
+from cloud import costs, job_view, jobs
 from cloud.aws import Aws
 from cloud.costs import Cost, Kept
 from cloud.jobs import Job
 from cloud.records import Attempt
 from cloud.watch import Details
 
-from .conftest import record
+from .conftest import record, remember
 from .market import shop
 from .shop import Shop
 from .test_tasks import inv
@@ -62,6 +62,7 @@ WAITING = replace(RUNNING, state="stopped", status="interrupted", running_since=
         pytest.param(ENDED, 0.25, 0.01, id="ended"),
         pytest.param(RUNNING, 0.45, 0.02, id="running: the present attempt up to now"),
         pytest.param(replace(RUNNING, attempts=()), 0.3, 0.02, id="running, and its record does not know it yet"),
+        pytest.param(replace(RUNNING, status="complete"), 0.45, 0.02, id="running, though it says that it is complete"),
         pytest.param(WAITING, 0.15, 0.02, id="waiting: only the disk goes on"),
         pytest.param(replace(ENDED, disk_price=None), 0.25, None, id="the disk's price is unknown"),
         pytest.param(replace(RUNNING, price=None), None, 0.02, id="the machine's price is unknown"),
@@ -152,7 +153,7 @@ def spent(spot: Aws) -> Aws:
     }
     jobs_of["i-00000002"]["asked"]["spent_before"] = 0.32
     for job, changes in jobs_of.items():
-        spot.s3.put_object(Bucket=spot.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
+        remember(spot, job, **changes)
     return spot
 
 

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from cloud import jobs, records
+from cloud import asked, job_view, jobs
 from cloud.aws import Aws
 from cloud.errors import CloudError
+from cloud.history import History
 from cloud.jobs import Job
+from cloud.records import Record
+from cloud.watch import Details
 
-from .conftest import record
+from .conftest import record, remember
 
 
 def start(aws: Aws, tags: dict[str, str] | None = None, *, ours: bool = True) -> str:
@@ -29,10 +32,6 @@ def start(aws: Aws, tags: dict[str, str] | None = None, *, ours: bool = True) ->
         ],
     )
     return found["Instances"][0]["InstanceId"]
-
-
-def remember(aws: Aws, job: str, **changes: Any) -> None:
-    aws.s3.put_object(Bucket=aws.bucket, Key=records.key(job), Body=json.dumps(record(job, **changes)).encode())
 
 
 def test_a_running_job_is_what_its_tags_say(store: Aws) -> None:
@@ -78,7 +77,7 @@ def test_an_instance_that_ended_without_a_last_word_is_not_shown_as_running(stor
 
 
 def test_a_job_whose_instance_ec2_does_not_show_yet_is_pending(store: Aws) -> None:
-    records.open_(store, "i-0123456789abcdef0", asked={}, launched_at=datetime.now(UTC))
+    asked.register(store, "i-0123456789abcdef0", asked={}, launched_at=datetime.now(UTC))
     job = jobs.find(store, "i-0123456789abcdef0")
     assert (job.state, job.status, job.ended) == ("pending", "starting", False)
 
@@ -140,11 +139,40 @@ def test_the_spot_request_goes_before_the_instance(store: Aws, monkeypatch: pyte
 
 def remembered(status: str) -> Job:
     """A job of that status which only its record tells of."""
-    text = json.dumps(record("i-0aaaaaaa", status=status, reason="why"))
-    return Job.joined("i-0aaaaaaa", None, records.Record.parse(text), "bucket")
+    told = Record.of(record("i-0aaaaaaa", status=status, reason="why"))
+    return Job.joined("i-0aaaaaaa", None, History(record=told), "bucket")
 
 
 def test_only_a_complete_job_is_complete() -> None:
     jobs.check_complete(remembered("complete"))
     with pytest.raises(CloudError, match=r"i-0aaaaaaa failed: why\n.*inv logs"):
         jobs.check_complete(remembered("failed"))
+
+
+@pytest.mark.parametrize("tag", ["solver:kept-until", "solver:launched-at", "solver:status", "solver:max-hours"])
+def test_a_tag_that_makes_no_sense_is_left_out_and_said(store: Aws, tag: str) -> None:
+    id = start(store, {tag: "garbage"})
+    (listed,) = jobs.list_jobs(store)
+    assert f"the tag {tag} is 'garbage'" in listed.unreadable
+    facts = job_view.job_facts(jobs.find(store, id), Details())
+    assert facts["unreadable"] == f"the tag {tag} is 'garbage'"
+    assert jobs.terminate(store, listed).state in jobs.GONE
+
+
+def test_a_complete_job_whose_record_is_unreadable_is_no_empty_model(store: Aws) -> None:
+    id = start(store, {"solver:status": "complete"})
+    store.s3.put_object(Bucket=store.bucket, Key=f"jobs/{id}/job.json", Body=b"[" * 100_000)
+    with pytest.raises(CloudError, match="record unreadable: nested too deep") as refused:
+        jobs.check_complete(jobs.find(store, id))
+    assert refused.value.fix == f"what there is of it: aws s3 sync s3://{store.bucket}/jobs/{id}/bundle/ DIRECTORY"
+
+
+def test_a_tag_that_cannot_be_written_keeps_no_instance(store: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = start(store)
+    job = jobs.find(store, id)
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "CreateTags")
+
+    monkeypatch.setattr(store.ec2, "create_tags", refuse)
+    assert jobs.terminate(store, job).state in jobs.GONE

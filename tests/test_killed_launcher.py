@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cloud import engine
+from cloud import asked, engine
 from cloud.aws import Aws
 
 from .localcloud.conftest import eventually
@@ -145,6 +145,9 @@ def test_killed_after_any_step_the_same_launch_again_makes_one_instance(
         job = desk.launch()
         assert desk.living() == [job], step
         assert len(desk.open_requests()) == 1, step
+        entry = asked.read(desk.aws, job)
+        assert isinstance(entry, asked.Entry), step
+        assert entry.asked.keys() >= {"trainer", "config", "image", "price", "max_hours"}, step
         desk.end()
     with capsys.disabled():
         print(f"\nkilled after each of {len(chosen)} steps of {len(steps)}: one instance each time")

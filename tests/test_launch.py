@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import claims, launch, machine, records, request
+from cloud import asked, claims, launch, machine, request
 from cloud.aws import Aws
 from cloud.claims import Claim
 from cloud.errors import CloudError, UsageError
@@ -83,6 +83,7 @@ def test_the_request_to_the_letter(aws: Aws) -> None:
                     {"Key": "solver:cloud", "Value": "solver-cloud"},
                     {"Key": "solver:launch", "Value": "0" * 32},
                     {"Key": "solver:launched-at", "Value": "2026-11-24T08:00:00Z"},
+                    {"Key": "solver:max-hours", "Value": "24"},
                     {"Key": "solver:status", "Value": "starting"},
                     {"Key": "solver:phase", "Value": "booting"},
                     {"Key": "solver:job-config", "Value": "fast_buckets.yaml"},
@@ -258,14 +259,14 @@ def test_a_launch_that_started_nothing_ends_nothing(account: Aws, monkeypatch: p
     assert launch.end_launch(account, "0" * 32, patience=0) is None
 
 
-def test_the_config_and_the_first_record_are_in_s3(store: Aws) -> None:
+def test_the_config_is_in_s3_and_the_job_in_the_registry(store: Aws) -> None:
     decided = plan(store)
     launch.put_config(store, decided, CONFIG)
     assert store.s3.get_object(Bucket=store.bucket, Key=decided.config_key)["Body"].read() == b"seed: 1\n"
     launch.open_record(store, decided, CLAIM, launch.Started("i-0aaaaaaa", OFFER))
-    record = records.read(store, "i-0aaaaaaa")
-    assert record is not None
-    assert record.asked == decided.asked_of(OFFER)
+    entry = asked.read(store, "i-0aaaaaaa")
+    assert isinstance(entry, asked.Entry)
+    assert (entry.launched_at, entry.asked) == (CLAIM.launched_at, decided.asked_of(OFFER))
 
 
 FACTS = Facts(

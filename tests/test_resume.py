@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from cloud import jobs, launch, records, registry, request, resume, watch
+from cloud import asked, jobs, launch, records, registry, request, resume, watch
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.jobs import Job
 from cloud.plan import Resumed
 
-from .conftest import record
+from . import conftest
 from .localcloud.conftest import in_state
 
 OLD = "i-0aaaaaaaaaaaaaaaa"
@@ -31,15 +31,19 @@ def remember(aws: Aws, job: str = OLD, **changes: Any) -> Job:
         "config": f"s3://{aws.bucket}/{key}",
         "config_name": "fast.yaml",
         "output": "~/models/run-001",
-        "image": "registry/solver-cloud:abc",
+        "image": image(aws),
         "trainer": "solve --config {config} --output {output}",
         "disk_price": 0.005,
         **changes.pop("asked", {}),
     }
-    told = record(job, **{"status": "failed", "reason": "it broke", "exit_code": 1, "asked": asked, **changes})
-    aws.s3.put_object(Bucket=aws.bucket, Key=records.key(job), Body=json.dumps(told).encode())
+    told = {"status": "failed", "reason": "it broke", "exit_code": 1, "asked": asked, **changes}
+    conftest.remember(aws, job, **told)
     aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=b"seed: 1\n")
     return jobs.find(aws, job)
+
+
+def image(aws: Aws) -> str:
+    return registry.repository_uri(aws, aws.settings.repository) + ":abc"
 
 
 def wrote(aws: Aws, job: str = OLD) -> None:
@@ -76,12 +80,28 @@ def test_the_plan_is_that_of_the_job_with_its_image_and_config(ready: Aws) -> No
     ("changes", "problem"),
     [
         ({"status": "complete"}, "is complete"),
-        ({"asked": {"image": "registry/solver-cloud:gone"}}, "is no longer in ECR"),
+        ({"asked": {"image": None}}, "does not tell all"),
     ],
 )
 def test_what_cannot_be_resumed_says_why(ready: Aws, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(CloudError, match=problem):
         resume.plan(ready, remember(ready, **changes), ("c7i.4xlarge",))
+
+
+@pytest.mark.parametrize(
+    ("where", "problem"),
+    [
+        ("{own}:gone", "is no longer in ECR"),
+        ("evil.example/solver-cloud:abc", "is not an image of"),
+        ("{own}-other:abc", "is not an image of"),
+        ("abc", "is not an image of"),
+    ],
+)
+def test_only_an_image_of_our_own_repository_is_resumed(ready: Aws, where: str, problem: str) -> None:
+    """Docker would be sent ECR's password, wherever the image is said to be."""
+    named = where.format(own=image(ready).rpartition(":")[0])
+    with pytest.raises(CloudError, match=problem):
+        resume.plan(ready, remember(ready, asked={"image": named}), ("c7i.4xlarge",))
 
 
 def test_an_image_that_does_not_fit_onto_the_disk_is_told_before_anything_starts(
@@ -113,7 +133,7 @@ def test_a_resume_that_was_killed_is_taken_up_with_the_same_token(ready: Aws) ->
 def test_a_claim_that_was_left_long_ago_is_begun_anew(ready: Aws) -> None:
     old, long_ago = remember(ready), datetime.now(UTC) - timedelta(hours=1)
     body = json.dumps({"token": "0" * 32, "launched_at": records.iso(long_ago)}).encode()
-    ready.s3.put_object(Bucket=ready.bucket, Key=f"jobs/{OLD}/resume.json", Body=body)
+    ready.s3.put_object(Bucket=ready.bucket, Key=asked.resume_key(OLD), Body=body)
     claim = resume.claim(ready, old)
     assert claim.token != "0" * 32
     assert datetime.now(UTC) - claim.launched_at < timedelta(minutes=1)

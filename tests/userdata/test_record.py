@@ -61,10 +61,11 @@ def test_the_launchers_side_reads_what_the_instance_writes(tmp_path: Path) -> No
     (tmp_path / "strategy.csv").write_bytes(b"")
     options: dict[str, Any] = {"exit-code": "0", "started-at": "1795507260", "ended": True, "bundle": str(tmp_path)}
     before = datetime.now(UTC).replace(microsecond=0)
-    read = Record.parse(record(status="complete", phase="done", **options))
+    written = record(status="complete", phase="done", **options)
+    read = Record.parse(written)
     assert read.status == "complete"
     assert read.exit_code == 0
-    assert read.asked == ASKED
+    assert json.loads(written)["asked"] == ASKED
     assert read.started_at == datetime(2026, 11, 24, 8, 1, tzinfo=UTC)
     assert read.ended_at is not None
     assert before <= read.ended_at <= datetime.now(UTC)
