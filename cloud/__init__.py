@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from . import bake as bake
     from . import batch as batch
     from . import bucket as bucket
+    from . import bundle as bundle
     from . import bundle_directory as bundle_directory
+    from . import bundle_index as bundle_index
+    from . import bundle_lock as bundle_lock
     from . import cache as cache
     from . import child as child
     from . import children as children
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from . import download as download
     from . import engine as engine
     from . import errors as errors
+    from . import fetch as fetch
     from . import firewall as firewall
     from . import git as git
     from . import grid as grid

@@ -183,7 +183,7 @@ def read_trainer_config(path: Path | str | None) -> TrainerConfig:
 def check_output(path: Path | str | None) -> str:
     """Where `--output` will be downloaded to, as it is recorded: `~/…` when below the home directory, else absolute.
 
-    Raises UsageError when it, or a directory above it, is a file.
+    Raises UsageError when it, or a directory above it, is a file, and for the home directory itself.
     """
     if path is None:
         raise UsageError("no output directory", fix="say where the model will go: --output ~/models/run-001")
@@ -191,8 +191,20 @@ def check_output(path: Path | str | None) -> str:
     for part in (output, *output.parents):
         if part.exists() and not part.is_dir():
             raise UsageError(f"output {path}: {part} is a file, not a directory")
+    check_target(output)
     home = Path.home()
     return f"~/{output.relative_to(home)}" if output.is_relative_to(home) and output != home else str(output)
+
+
+def check_target(directory: Path) -> None:
+    """Raise UsageError for a directory that no bundle is ever put into: the home directory, or one above it.
+
+    There, a file of any name may be a setting of some program, or be run.
+    """
+    if Path.home().resolve().is_relative_to(directory.resolve()):
+        raise UsageError(
+            f"output {directory} is the home directory, or above it", fix="name one for the model: ~/models/run-001"
+        )
 
 
 def check_instance_types(names: str | None) -> tuple[str, ...]:

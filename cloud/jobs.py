@@ -58,6 +58,12 @@ class Job:
     resumed_by: str = ""
     """The job that went on from this one's output."""
     bundle: tuple[records.File, ...] = ()
+    links: dict[str, str] = field(default_factory=dict)
+    """Symbolic links in the bundle: what each points to, from its own place."""
+    directories: tuple[str, ...] = ()
+    """Empty directories in the bundle."""
+    warnings: tuple[str, ...] = ()
+    """What is not as it should be with a job that ended well."""
     running_since: datetime | None = None
     """The last start of its instance, while that runs."""
     attempts: tuple[records.Attempt, ...] = ()
@@ -136,6 +142,9 @@ class Job:
             resumes=tags.get("solver:resumes") or asked.get("resumes", ""),
             resumed_by=(record.resumed_by if record else "") or tags.get("solver:resumed-by", ""),
             bundle=record.bundle if record else (),
+            links=record.links if record else {},
+            directories=record.directories if record else (),
+            warnings=record.warnings if record else (),
             running_since=instance["LaunchTime"] if instance and state in RUNNING else None,
             attempts=record.attempts if record else (),
             timeline=record.timeline if record else {},

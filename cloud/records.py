@@ -51,6 +51,12 @@ class Record:
     resumed_by: str = ""
     """The job that goes on from this one's output."""
     bundle: tuple[File, ...] = field(default=())
+    links: dict[str, str] = field(default_factory=dict)
+    """Symbolic links in the bundle: what each points to, from its own place."""
+    directories: tuple[str, ...] = ()
+    """Empty directories in the bundle."""
+    warnings: tuple[str, ...] = ()
+    """What is not as it should be with a job that ended well."""
     attempts: tuple[Attempt, ...] = field(default=())
     timeline: dict[str, datetime] = field(default_factory=dict)
     """When the first boot had come how far: script, pulled, training."""
@@ -75,6 +81,9 @@ class Record:
             reason=data.get("reason") or "",
             resumed_by=data.get("resumed_by") or "",
             bundle=tuple(File(file["path"], file["size"], file["sha256"]) for file in data.get("bundle", [])),
+            links={str(path): str(target) for path, target in data.get("links", {}).items()},
+            directories=tuple(map(str, data.get("directories", []))),
+            warnings=tuple(map(str, data.get("warnings", []))),
             timeline={moment: datetime.fromisoformat(at) for moment, at in data.get("timeline", {}).items()},
             attempts=tuple(
                 Attempt(datetime.fromisoformat(one["started_at"]), one["seconds"], one["dollars"])
