@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
-from . import children, jobs, session, storage
+from . import children, jobs, session, storage, terminal
 from .aws import Aws
 from .display import say
 from .errors import CloudError
@@ -19,7 +18,7 @@ def print_log(aws: Aws, job: Job, *, follow: bool) -> None:
     """Print a job's log to stdout; with `follow`, until it has ended.
 
     Before the trainer has printed anything, the boot's own log is printed instead. Raises CloudError when there is
-    nothing at all.
+    nothing at all; with `follow`, when the machine that answers is not to be trusted, or the connection breaks off.
     """
     while not job.ended:
         try:
@@ -28,6 +27,8 @@ def print_log(aws: Aws, job: Job, *, follow: bool) -> None:
         except CloudError as error:
             if not follow:
                 say(f"{error.problem}; this is what has come to S3 so far")
+            elif not isinstance(error, session.NotYet):
+                raise
         if not follow:
             break
         time.sleep(POLL_SECONDS)
@@ -65,14 +66,11 @@ def _print_stored(aws: Aws, key: str, start: int = 0) -> int:
     """Print what an object has from `start` on; returns how many bytes that is."""
     printed = 0
 
-    def write(chunk: bytes) -> None:
+    def count(chunk: bytes) -> None:
         nonlocal printed
-        sys.stdout.buffer.write(chunk)
+        write(chunk)
         printed += len(chunk)
 
-    sys.stdout.flush()
-    try:
-        storage.stream(aws, key, write, start)
-    finally:
-        sys.stdout.buffer.flush()
+    with terminal.output() as write:
+        storage.stream(aws, key, count, start)
     return printed
