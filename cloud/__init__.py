@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from . import sweeps as sweeps
     from . import tags as tags
     from . import teardown as teardown
+    from . import terminal as terminal
     from . import transfer as transfer
     from . import userdata as userdata
     from . import watch as watch

@@ -53,6 +53,7 @@ class Source:
         with aws_errors("list the bundle"):
             self._address, self._signature = _signing(aws, prefix)
             self._connect = _connector(aws, self._address)
+        self._owner = aws.account
         self._prefix = prefix
         self._keys = keys or {}
         self._etags: dict[str, str] = {}
@@ -141,7 +142,7 @@ class Source:
         from botocore.awsrequest import AWSRequest
         from botocore.utils import percent_encode
 
-        headers = {}
+        headers = {"x-amz-expected-bucket-owner": self._owner}  # as Aws.s3 has it in each request
         if (position, end) != (0, size):
             headers["Range"] = f"bytes={position}-{end - 1}"
         if etag := self._etags.get(path):

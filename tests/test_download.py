@@ -359,6 +359,13 @@ def test_keys_that_are_renewed_meanwhile_sign_what_comes_after(
     assert (used[0], used[-1]) == ("AKIATEST", "AKIARENEWED")
 
 
+def test_each_request_says_whose_bucket_it_is_for(aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy) -> None:
+    fetch(aws, files, run)
+    assert {one.owner for one in proxy.seen} == {aws.account}
+    for one in proxy.seen:
+        assert "x-amz-expected-bucket-owner" in one.authorization.split("SignedHeaders=")[1].split(",")[0].split(";")
+
+
 def test_certificate_and_host_name_are_checked(
     aws: Aws, files: tuple[File, ...], run: Path, secure: Proxy, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
