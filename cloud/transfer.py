@@ -26,6 +26,9 @@ SLEEP = 20
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 """S3's answers that pass: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 
+MOST_ERROR = 1 << 16
+"""Bytes that are read of an error."""
+
 AGAIN = "the same again fetches the rest"
 
 
@@ -132,7 +135,8 @@ class Source:
             yield connection, buffer
         except (OSError, HTTPException) as error:
             connection.close()
-            raise ResponseStreamingError(error=error) from error
+            said = " ".join(str(error).split())[:200]  # it may be what something else than S3 answers
+            raise ResponseStreamingError(error=said or type(error).__name__) from error
         except BaseException:
             connection.close()
             raise
@@ -229,13 +233,13 @@ def _check(response: HTTPResponse, path: str, position: int, end: int, size: int
     status, headers = response.status, response.headers
     if status in (412, 416):
         raise Changed(f"{path} in S3 has changed")
-    if status not in (200, 206):
+    if status >= 300:
         no_shape: Any = None  # an error has none
-        answer = {"status_code": status, "headers": headers, "body": response.read()}
+        answer = {"status_code": status, "headers": headers, "body": response.read(MOST_ERROR)}
         raise ClientError(create_parser("rest-xml").parse(answer, no_shape), "GetObject")
     whole = f"bytes {position}-{end - 1}/{size}" if status == 206 else str(size)
     if headers.get("Content-Range" if status == 206 else "Content-Length") != whole or (
-        status == 200 and (position, end) != (0, size)
+        status != 206 and (status != 200 or (position, end) != (0, size))
     ):
         raise Changed(f"{path} in S3 has another size than {size:,} bytes")
 
