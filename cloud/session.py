@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +89,8 @@ def _connection(aws: Aws, address: str, keys: list[PKey]) -> Connection:
     from fabric import Config, Connection
     from paramiko import RejectPolicy
 
+    # Its thread logs each error with a traceback, besides raising it, and Python shows what nobody handles.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     connection = Connection(
         address,
         user=aws.settings.login_user,
