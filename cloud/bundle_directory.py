@@ -21,7 +21,7 @@ from pathlib import Path
 from . import bundle, bundle_lock
 from .bundle import WORK, Bundle
 from .bundle_index import Index, Stamp, as_content
-from .bundle_lock import HERE
+from .bundle_lock import HERE, unfinished
 from .config import check_target
 from .errors import CloudError
 from .records import File
@@ -115,9 +115,8 @@ class BundleDirectory:
         if stat.S_ISLNK(there.st_mode):
             return known.content == as_content(os.readlink(self._target(path)))
         stamp = _stamp(there)
-        if stamp is None or stamp[0] != known.stamp[0]:
-            return False
-        return stamp == known.stamp or _sha256(self._target(path)) == known.content
+        as_big = stamp is not None and stamp[0] == known.stamp[0]
+        return as_big and (stamp == known.stamp or _sha256(self._target(path)) == known.content)
 
     def _in_the_way(self, path: str, has: str) -> CloudError:
         return CloudError(
@@ -141,7 +140,7 @@ class BundleDirectory:
     def whole_file(self, file: File) -> Iterator[int]:
         """The descriptor of a file of the right size that gets its name when the block ends well, and leaves no trace
         when it does not."""
-        temporary = _temporary(file.path)
+        temporary = unfinished(file.path)
         with self._place(file.path) as (parent, name):
             out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=self._work)
             try:
@@ -159,7 +158,7 @@ class BundleDirectory:
 
     def make_link(self, path: str, target: str) -> str:
         """Make a symbolic link, in the place of what has its name; returns why not, where there can be none."""
-        temporary = _temporary(path)
+        temporary = unfinished(path)
         with self._place(path) as (parent, name):
             try:
                 os.symlink(target, temporary, dir_fd=self._work)
@@ -230,10 +229,6 @@ def _entered(directory: int, name: str) -> int:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=directory)
         return os.open(name, HERE, dir_fd=directory)
-
-
-def _temporary(path: str) -> str:
-    return hashlib.sha256(path.encode()).hexdigest()
 
 
 def _stamp(there: os.stat_result | None) -> Stamp | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -19,10 +20,15 @@ MARK = b"solver-cloud is putting a bundle here; this directory goes when it is d
 """What the lock holds, by which it is known as ours. It was empty before there was a mark, and is while it is made."""
 
 UNFINISHED = re.compile(r"[0-9a-f]{64}")
-"""Names of unfinished files."""
+"""Names of unfinished files, as `unfinished` gives them."""
 
 HERE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened that must not be a link."""
+
+
+def unfinished(path: str) -> str:
+    """The name, in `.solver-cloud`, of a file or link that is not whole yet."""
+    return hashlib.sha256(path.encode()).hexdigest()
 
 
 @contextmanager

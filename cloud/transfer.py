@@ -26,9 +26,6 @@ SLEEP = 20
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 """S3's answers that pass: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 
-MOST_ERROR = 1 << 16
-"""Bytes that are read of an error."""
-
 AGAIN = "the same again fetches the rest"
 
 
@@ -235,7 +232,7 @@ def _check(response: HTTPResponse, path: str, position: int, end: int, size: int
         raise Changed(f"{path} in S3 has changed")
     if status >= 300:
         no_shape: Any = None  # an error has none
-        answer = {"status_code": status, "headers": headers, "body": response.read(MOST_ERROR)}
+        answer = {"status_code": status, "headers": headers, "body": response.read(CHUNK)}
         raise ClientError(create_parser("rest-xml").parse(answer, no_shape), "GetObject")
     whole = f"bytes {position}-{end - 1}/{size}" if status == 206 else str(size)
     if headers.get("Content-Range" if status == 206 else "Content-Length") != whole or (
