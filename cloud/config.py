@@ -201,7 +201,8 @@ def check_target(directory: Path) -> None:
 
     There, a file of any name may be a setting of some program, or be run.
     """
-    if Path.home().resolve().is_relative_to(directory.resolve()):
+    home, target = os.path.realpath(os.path.expanduser("~")), os.path.realpath(directory)
+    if os.path.commonpath((home, target)) == target:
         raise UsageError(
             f"output {directory} is the home directory, or above it", fix="name one for the model: ~/models/run-001"
         )

@@ -18,10 +18,11 @@ SHOWN = 5
 def fetch(aws: Aws, what: str, bundle: Bundle, output: str, *, yes: bool) -> Path:
     """Download a bundle; returns the directory that it is in.
 
-    what: the job or sweep. output: as `--output` takes it. yes: overwrite what no download put there without asking.
+    what: the job or sweep. output: as `--output` takes it, or as it was asked for at launch. yes: overwrite what no
+    download put there without asking.
     Raises CloudError as `download` does, and when it is not to be overwritten.
     """
-    directory = Path(check_output(output)).expanduser()
+    directory = Path(check_output(output or None)).expanduser()
 
     def waiting() -> None:
         display.say(f"another download into {directory} is under way; waiting")

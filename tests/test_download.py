@@ -626,6 +626,11 @@ def test_at_a_terminal_the_user_is_asked(
     assert tree(run) == (CONTENT if taken else dict.fromkeys(mine, b"mine"))
 
 
+def test_a_job_that_was_asked_for_no_directory_is_not_put_into_this_one(aws: Aws, files: tuple[File, ...]) -> None:
+    with pytest.raises(UsageError, match="no output directory"):
+        conversation.fetch(aws, "i-1", Bundle(PREFIX, files), "", yes=True)
+
+
 def test_many_files_to_be_overwritten_are_not_all_named(
     run: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

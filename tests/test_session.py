@@ -83,20 +83,32 @@ def test_the_log_comes_byte_for_byte(
     assert server.commands[-1] == "sudo docker logs --follow solver"
 
 
-def other_key() -> str:
-    key = paramiko.ECDSAKey.generate()
+def other_key(kind: str = "ecdsa") -> str:
+    key = paramiko.RSAKey.generate(2048) if kind == "rsa" else paramiko.ECDSAKey.generate()
     return f"{key.get_name()} {key.get_base64()}"
 
 
-@pytest.mark.parametrize("other", [other_key(), "ssh-ed25519 " + other_key().split()[1]])
-def test_another_machine_is_refused_at_once(aws: Aws, job: Job, server: SshServer, other: str) -> None:
-    """Also when nothing is followed: then what S3 has is printed, for the machine is not needed for it."""
-    pin(aws, job, other_key())
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_another_machine_is_refused_at_once(aws: Aws, job: Job, server: SshServer, kind: str) -> None:
+    """Its key is of the kind of the one that is pinned, or of another."""
+    pin(aws, job, other_key(kind))
     with pytest.raises(CloudError, match="has another ssh host key than the instance put into S3") as raised:
         logs.print_log(aws, job, follow=True)
     assert raised.value.fix
     with pytest.raises(CloudError, match="has another ssh host key"), session.connected(aws, job):
         pass
+    assert server.commands == []
+
+
+def test_without_following_another_machine_is_named_and_s3_asked(
+    aws: Aws, job: Job, server: SshServer, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    pin(aws, job, other_key())
+    aws.s3.put_object(Bucket=aws.bucket, Key=f"jobs/{job.id}/logs/trainer.log", Body=LOG)
+    logs.print_log(aws, job, follow=False)
+    printed = capfdbinary.readouterr()
+    assert printed.out == LOG
+    assert b"has another ssh host key than the instance put into S3; this is what has come to S3 so far" in printed.err
     assert server.commands == []
 
 
