@@ -316,34 +316,26 @@ def costs(aws: cloud.aws.Aws, since: str | None = None, json_: bool = False) -> 
 
 
 @command(
-    help={**JOB, "output": "directory to put the model into; the one `launch` named if not given"},
+    help={
+        **JOB,
+        "output": "directory to put the model into; the one `launch` named if not given",
+        "yes": "do not ask before files are overwritten that no download has put there",
+    },
     positional=["job"],
 )
-def download(aws: cloud.aws.Aws, job: str, output: str | None = None) -> None:
+def download(aws: cloud.aws.Aws, job: str, output: str | None = None, yes: bool = False) -> None:
     """Bring the model here: what is missing or different."""
     if cloud.sweeps.means(job):
-        cloud.display.show(sweep_tasks.download(aws, job, output))
+        cloud.display.show(sweep_tasks.download(aws, job, output, yes=yes))
         return
     found = latest(aws, job)
-    cloud.display.show(fetch_bundle(aws, found, output))
+    cloud.display.show(fetch_bundle(aws, found, output, yes=yes))
 
 
-def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = None) -> Path:
+def fetch_bundle(aws: cloud.aws.Aws, job: cloud.jobs.Job, output: str | None = None, *, yes: bool = False) -> Path:
     """Download a complete job's bundle; returns the directory it is in."""
     cloud.jobs.check_complete(job)
-    directory = Path(cloud.config.check_output(output or job.output)).expanduser()
-    total = sum(file.size for file in job.bundle)
-    left = "what is there is whole, and the same again fetches the rest"
-
-    def waiting() -> None:
-        cloud.display.say(f"another download into {directory} is under way; waiting")
-
-    with cloud.errors.interruptible(left), cloud.display.byte_progress(job.id, total) as progress:
-        done = cloud.download.download(
-            aws, f"jobs/{job.id}/bundle/", job.bundle, directory, progress=progress, waiting=waiting
-        )
-    cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
-    return directory
+    return cloud.fetch.fetch(aws, job.id, cloud.bundle.of_job(job), output or job.output, yes=yes)
 
 
 @command(help=JOB, positional=["job"])

@@ -59,6 +59,11 @@ INSTANCE = """<item>
 <httpEndpoint>enabled</httpEndpoint></metadataOptions></item>"""
 
 
+IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:iam::123456789012:user/bench</Arn><UserId>AIDABENCH</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
+
+
 def job(number: int) -> str:
     """The id of the job of that number; the running ones come last."""
     return f"i-{number:017x}"
@@ -159,7 +164,7 @@ class Account:
             self.counts["GetObject"] += 1
             return 200, entry(int(path.split("/")[-1].removeprefix("i-").removesuffix(".json"), 16))
         self.counts[action or f"{method} {path}"] += 1
-        return 404, ""
+        return (200, IDENTITY) if action == "GetCallerIdentity" else (404, "")
 
 
 class Handler(BaseHTTPRequestHandler):

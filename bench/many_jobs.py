@@ -76,7 +76,7 @@ def measure(runs: int = 10, scale: float = 1) -> list[Figure]:
             states = [job["status"] for job in json.loads(text)]
             return states.count("running") == running and states.count("complete") == finished
 
-        first = counted(inv("status", "--json"), all_json, GetObject=2 * finished)()
+        first = counted(inv("status", "--json"), all_json, GetObject=2 * finished, GetCallerIdentity=1)()
         found = alternate(
             runs,
             {

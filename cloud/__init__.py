@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from . import bake as bake
     from . import batch as batch
     from . import bucket as bucket
+    from . import bundle as bundle
     from . import bundle_directory as bundle_directory
+    from . import bundle_index as bundle_index
+    from . import bundle_lock as bundle_lock
     from . import cache as cache
     from . import child as child
     from . import children as children
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from . import download as download
     from . import engine as engine
     from . import errors as errors
+    from . import fetch as fetch
     from . import files as files
     from . import firewall as firewall
     from . import git as git
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
     from . import sweeps as sweeps
     from . import tags as tags
     from . import teardown as teardown
+    from . import terminal as terminal
     from . import text as text
     from . import trainer_config as trainer_config
     from . import transfer as transfer

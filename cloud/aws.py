@@ -15,6 +15,7 @@ from .errors import CloudError
 if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
+    from botocore.model import OperationModel
     from mypy_boto3_batch import BatchClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
@@ -87,7 +88,23 @@ class Aws:
         """A request that S3 leaves unanswered is sent again after 20 s: S3 advises to do so after 2 s
         (https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-guidelines.html), but a slow line
         may hold up a whole chunk."""
-        return self.session.client("s3", config=_config(read_timeout=20))
+        client = self.session.client("s3", config=_config(read_timeout=20))
+        client.meta.events.register("before-parameter-build.s3", self._name_owner)
+        client.meta.events.register("after-call.s3", self._suspect_owner)
+        return client
+
+    def _name_owner(self, params: dict[str, Any], model: OperationModel, **_: Any) -> None:
+        """Let S3 refuse any request about a bucket that is not this account's: a name may be taken by anybody.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+        """
+        if model.input_shape and "ExpectedBucketOwner" in model.input_shape.members:
+            params.setdefault("ExpectedBucketOwner", self.account)
+
+    def _suspect_owner(self, parsed: dict[str, Any], **_: Any) -> None:
+        """S3 does not tell a bucket of another account from what one may not do."""
+        if (error := parsed.get("Error", {})).get("Code") in DENIED:
+            error["Message"] = f"{error.get('Message')}, unless the bucket {self.bucket} belongs to another account"
 
     @cached_property
     def service_quotas(self) -> ServiceQuotasClient:

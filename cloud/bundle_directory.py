@@ -1,238 +1,246 @@
-"""The directory that a bundle is put into: one download at a time, each file whole or not there, nothing read twice."""
+"""The directory that a bundle is put into: one download at a time, each file whole or not there, nothing read twice,
+and nothing of the user's overwritten unasked.
+
+What is in the way is looked at by name, and then written to from the directory's own descriptor, name by name: a link
+that comes up meanwhile is not followed.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import functools
+import errno
 import hashlib
 import os
 import shutil
 import stat
-import subprocess
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import cache
+from . import bundle, bundle_lock
+from .bundle import WORK, Bundle
+from .bundle_index import Index, Stamp, as_content
+from .bundle_lock import HERE, unfinished
+from .config import check_target
 from .errors import CloudError
 from .records import File
 
-WORK = ".solver-cloud"
-"""Lock and unfinished files, in the directory while a download is under way; its removal removes all that is ours."""
-
-Stamp = tuple[int, int, int, int]
-"""Size, inode and the times of last change of a file: nobody who changes a file can set ctime back."""
-
 HASHERS = os.cpu_count() or 1
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""How a file system says that it has no symbolic links: symlink(2)."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What of a bundle is not there yet."""
+
+    files: list[File]
+    links: list[str]
+    overwritten: list[str]
+    """Names in the directory that these would take from something that no download put there."""
 
 
 class BundleDirectory:
     """A directory and what is known about its files; made by `opened`, which holds the lock meanwhile."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, root: int, work: int, index: Index) -> None:
         self.path = path
-        self._root = path.resolve()
-        self._work = path / WORK
-        self._index = _index(self._root)
-        self._verified: dict[str, tuple[Stamp, str]] = _read_index(self._index)
-        self._remembered = dict(self._verified)
-        self._parents: set[str] = set()
+        self._root = root
+        self._work = work
+        self._index = index
+        self._outdated: list[str] = []
 
-    def missing(self, files: tuple[File, ...]) -> list[File]:
-        """The files that are not there byte for byte; those are hashed that have changed since they were verified.
+    def missing(self, coming: Bundle) -> Missing:
+        """What is not there byte for byte; those files are hashed that have changed since they were verified.
 
-        Raises CloudError for names that this directory cannot hold, or that lead out of it.
+        Raises CloudError for names that this directory cannot hold, that lead out of it, or where there is something
+        that is never overwritten: a directory, or a link to one.
         """
-        self._check_names(files)
+        bundle.check(coming)
+        if (self.path / WORK.upper()).exists():
+            bundle.check_cases(coming.paths)
+        with _os_errors(self.path, "read"):
+            self._outdated = self._find_outdated(coming)
+            links = [path for path, target in coming.links.items() if not self._is_link(path, target)]
+            files = self._missing_files(coming.files)
+            taken = [path for path in [*(file.path for file in files), *links] if self._is_taken(path)]
+        return Missing(files, links, taken)
+
+    def _find_outdated(self, coming: Bundle) -> list[str]:
+        """Files and links that a download put where there are to be directories now."""
+        found: list[str] = []
+        for path in sorted(bundle.above(coming.paths) | set(coming.directories)):
+            there = self._there(path)
+            if there is None or stat.S_ISDIR(there.st_mode) or any(path.startswith(f"{one}/") for one in found):
+                continue
+            if not self._is_ours(path, there):
+                raise self._in_the_way(path, "a directory")
+            found.append(path)
+        return found
+
+    def _missing_files(self, files: tuple[File, ...]) -> list[File]:
         wanted, unsure = [], []
         for file in files:
-            stamp = _stamp(self._target(file))
+            stamp = _stamp(self._there(file.path))
             if stamp is None or stamp[0] != file.size:
                 wanted.append(file)
-            elif self._verified.get(file.path) != (stamp, file.sha256):
+            elif not self._index.is_whole(file.path, stamp, file.sha256):
                 unsure.append((file, stamp))
         with ThreadPoolExecutor(HASHERS) as pool:
-            same = pool.map(lambda pair: _sha256(self._target(pair[0])) == pair[0].sha256, unsure)
+            same = pool.map(lambda pair: _sha256(self._target(pair[0].path)) == pair[0].sha256, unsure)
             for (file, stamp), is_same in zip(unsure, same, strict=True):
                 if is_same:
-                    self._verified[file.path] = stamp, file.sha256
+                    self._index.note_found(file.path, stamp, file.sha256)
                 else:
                     wanted.append(file)
         return wanted
 
+    def _is_link(self, path: str, target: str) -> bool:
+        there = self._there(path)
+        return there is not None and stat.S_ISLNK(there.st_mode) and os.readlink(self._target(path)) == target
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether something has a name that no download put there."""
+        there = self._there(path)
+        if there and stat.S_ISDIR(there.st_mode):
+            raise self._in_the_way(path, "a file or link")
+        return there is not None and not self._is_ours(path, there)
+
+    def _is_ours(self, path: str, there: os.stat_result) -> bool:
+        """Whether it is just what a download put there."""
+        known = self._index.put(path)
+        if known is None:
+            return False
+        if stat.S_ISLNK(there.st_mode):
+            return known.content == as_content(os.readlink(self._target(path)))
+        stamp = _stamp(there)
+        as_big = stamp is not None and stamp[0] == known.stamp[0]
+        return as_big and (stamp == known.stamp or _sha256(self._target(path)) == known.content)
+
+    def _in_the_way(self, path: str, has: str) -> CloudError:
+        return CloudError(
+            f"{self._target(path)} is in the way: the bundle has {has} of this name",
+            fix="move it away, or name another --output",
+        )
+
     def check_space(self, size: int) -> None:
         """Raise CloudError unless the disk has room for so many bytes more."""
-        free = shutil.disk_usage(self.path).free
+        free = shutil.disk_usage(self._root).free
         if size > free:
             raise CloudError(f"the bundle needs {size:,} bytes, but {self.path} has {free:,} left")
+
+    def remove_outdated(self) -> None:
+        """Remove what downloads put where there are to be directories now."""
+        for path in self._outdated:
+            with self._place(path) as (parent, name):
+                os.unlink(name, dir_fd=parent)
 
     @contextmanager
     def whole_file(self, file: File) -> Iterator[int]:
         """The descriptor of a file of the right size that gets its name when the block ends well, and leaves no trace
         when it does not."""
-        target = self._target(file)
-        temporary = f"{self._work}/{hashlib.sha256(file.path.encode()).hexdigest()}"
-        with _os_errors(target):
-            out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary = unfinished(file.path)
+        with self._place(file.path) as (parent, name):
+            out = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=self._work)
             try:
                 os.ftruncate(out, file.size)
                 yield out
-                if (parent := os.path.dirname(target)) not in self._parents:
-                    os.makedirs(parent, exist_ok=True)
-                    self._parents.add(parent)
-                os.replace(temporary, target)
+                os.replace(temporary, name, src_dir_fd=self._work, dst_dir_fd=parent)
+                if stamp := _stamp(os.fstat(out)):
+                    self._index.note_put(file.path, stamp, file.sha256)
             except BaseException:
                 with suppress(FileNotFoundError):
-                    os.unlink(temporary)
+                    os.unlink(temporary, dir_fd=self._work)
                 raise
             finally:
                 os.close(out)
-            if stamp := _stamp(target):
-                self._verified[file.path] = stamp, file.sha256
 
-    def _target(self, file: File) -> str:
-        return "/".join([str(self.path), *_parts(file)])
+    def make_link(self, path: str, target: str) -> str:
+        """Make a symbolic link, in the place of what has its name; returns why not, where there can be none."""
+        temporary = unfinished(path)
+        with self._place(path) as (parent, name):
+            try:
+                os.symlink(target, temporary, dir_fd=self._work)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                return os.strerror(error.errno)
+            os.replace(temporary, name, src_dir_fd=self._work, dst_dir_fd=parent)
+            self._index.note_put(path, (0, 0, 0, 0), as_content(target))
+        return ""
 
-    def _check_names(self, files: tuple[File, ...]) -> None:
-        parents = set()
-        for file in files:
-            parts = _parts(file)
-            if not parts or file.path.startswith("/") or ".." in parts or "\0" in file.path or parts[0] == WORK:
-                raise CloudError(
-                    f"the record names a file outside the bundle: {file.path!r}", fix="this bundle is not to be trusted"
-                )
-            parents.add("/".join(parts[:-1]))
-        for parent in (self.path / parent for parent in parents):
-            if not parent.resolve().is_relative_to(self._root):
-                raise CloudError(
-                    f"{parent} leads out of {self.path} by a symbolic link",
-                    fix="remove the link, or name another --output",
-                )
-        if self._work.with_name(WORK.upper()).exists():
-            check_cases(files)
+    def make_directory(self, path: str) -> None:
+        """Make a directory, if it is not there."""
+        with self._place(f"{path}/"):
+            pass
 
-    def remember(self) -> None:
-        """Write down what is verified. That it cannot be written costs the next download a reading, and no more.
+    @contextmanager
+    def _place(self, path: str) -> Iterator[tuple[int, str]]:
+        """The descriptor of the directory that a path is in, which is made if need be, and the path's last name."""
+        *parents, name = path.split("/")
+        with _os_errors(self._target(path)):
+            here = os.dup(self._root)
+            try:
+                for parent in parents:
+                    above, here = here, _entered(here, parent)
+                    os.close(above)
+                yield here, name
+            finally:
+                os.close(here)
 
-        It counts until this machine is started anew: a power failure may spoil files that had not reached the disk yet.
-        An fsync for each of 10,000 files would take a fifth of their download.
-        """
-        if self._verified != self._remembered:
-            cache.keep(self._index, {_boot(): self._verified})
+    def _target(self, path: str) -> str:
+        return f"{self.path}/{path}"
+
+    def _there(self, path: str) -> os.stat_result | None:
+        """What has a path's name; None if nothing has, or something has that will be a directory."""
+        if any(path.startswith(f"{one}/") for one in self._outdated):
+            return None
+        try:
+            return os.lstat(self._target(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
 
 @contextmanager
 def opened(path: Path, waiting: Callable[[], None]) -> Iterator[BundleDirectory]:
     """Hold a directory, which is made if need be, for one download; what a killed one has left is removed.
 
-    waiting: called when another download holds it, before waiting for its end.
-    Raises CloudError when the directory cannot be made or written to.
+    The directory itself may be a link. waiting: called when another download holds it, before waiting for its end.
+    Raises CloudError when the directory cannot be made or written to, UsageError for one that nothing is ever put into.
     """
-    with _os_errors(path):
-        lock = _locked(path / WORK, waiting)
-    try:
+    check_target(path)
+    with ExitStack() as stack:
         with _os_errors(path):
-            for left in (path / WORK).iterdir():
-                if left.name != "lock":
-                    left.unlink()
-        directory = BundleDirectory(path)
-        try:
-            yield directory
-        finally:
-            directory.remember()
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(path / WORK)
-        os.close(lock)
+            path.mkdir(parents=True, exist_ok=True)
+            root = os.open(path, HERE & ~os.O_NOFOLLOW)
+            stack.callback(os.close, root)
+            work = stack.enter_context(bundle_lock.held(root, path, waiting))
+        index = Index(path.resolve())
+        stack.callback(index.remember)
+        yield BundleDirectory(path, root, work, index)
 
 
-def _locked(work: Path, waiting: Callable[[], None]) -> int:
-    """The lock's descriptor. Whoever held it has removed it: then it is another file that the next one locks."""
-    while True:
-        # Not exist_ok: that looks whether it is a directory, and its holder may have removed it by then.
-        with suppress(FileExistsError):
-            work.mkdir(parents=True)
-        try:
-            lock = os.open(work / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            continue
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock), (work / "lock").stat()):
-                    return lock
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
-
-
-def check_cases(files: tuple[File, ...]) -> None:
-    """Raise CloudError for names that a file system takes for one when it does not tell upper from lower case."""
-    seen = Counter(file.path.casefold() for file in files)
-    for file in files:
-        if seen[file.path.casefold()] > 1:
-            raise CloudError(
-                f"the bundle has another file like {file.path!r} but for upper and lower case, and this disk cannot"
-                " hold both",
-                fix="name an --output on another disk",
-            )
-
-
-def _parts(file: File) -> list[str]:
-    """The names on the way to a file: pathlib's parts, of which 10,000 files would take half a second."""
-    return [name for name in file.path.split("/") if name not in ("", ".")]
-
-
-def _stamp(target: str) -> Stamp | None:
-    """A file's stamp; None when there is none, or something else has its name."""
+def _entered(directory: int, name: str) -> int:
+    """The descriptor of a directory in another one, made if need be; raises OSError for a link."""
     try:
-        found = os.lstat(target)
-    except (FileNotFoundError, NotADirectoryError):
+        return os.open(name, HERE, dir_fd=directory)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=directory)
+        return os.open(name, HERE, dir_fd=directory)
+
+
+def _stamp(there: os.stat_result | None) -> Stamp | None:
+    """A file's stamp; None when there is none, or something else has its name."""
+    if there is None or not stat.S_ISREG(there.st_mode):
         return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+    return there.st_size, there.st_ino, there.st_mtime_ns, there.st_ctime_ns
 
 
 def _sha256(target: str) -> str:
     with _os_errors(target, "read"), open(target, "rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def _index(root: Path) -> str:
-    """Under which name what was verified in a directory is kept: not in it, which has the model and nothing else."""
-    return f"downloads/{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}"
-
-
-def _read_index(index: str) -> dict[str, tuple[Stamp, str]]:
-    """What is remembered since the machine was started; nothing when it cannot be read: then all is verified again."""
-    try:
-        known = cache.load(index).get(_boot(), {}).items()
-        return {path: (_as_stamp(stamp), str(sha256)) for path, (stamp, sha256) in known}
-    except (ValueError, TypeError, AttributeError):
-        return {}
-
-
-@functools.cache
-def _boot() -> str:
-    """What tells this start of the machine from all others, of Linux (random(4)) or else of macOS (sysctl(3))."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except FileNotFoundError:
-        asked = ["sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _as_stamp(numbers: list[int]) -> Stamp:
-    size, inode, changed, touched = numbers
-    return size, inode, changed, touched
 
 
 @contextmanager

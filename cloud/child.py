@@ -9,8 +9,9 @@ from datetime import datetime
 
 from . import display, storage
 from .aws import Aws, aws_errors
+from .bundle import Bundle
 from .errors import CloudError
-from .records import FINAL, File, Record
+from .records import FINAL, Record
 from .sweeps import Asked, Sweep
 
 MOST_LOOKED_UP = 100
@@ -66,25 +67,27 @@ def with_latest(aws: Aws, children: Sequence[Child]) -> Sequence[Child]:
         return list(threads.map(looked_up, children))
 
 
-def bundles(aws: Aws, children: Sequence[Child]) -> tuple[tuple[File, ...], dict[str, str]]:
-    """The files of the bundles of complete children, and where below the sweep each is.
-
-    Each child's files are in a directory that is called as its parameters are.
-    """
+def bundles(aws: Aws, children: Sequence[Child]) -> Bundle:
+    """The bundles of complete children as one: each child's is in a directory that is called as its parameters are."""
     _ = aws.s3, aws.bucket  # made before the threads that use them
 
-    def files(child: Child) -> list[tuple[File, str]]:
-        record = _record(aws, child.prefix)
-        if record is None:
+    def record(child: Child) -> Record:
+        found = _record(aws, child.prefix)
+        if found is None:
             raise CloudError(f"{child.id} is complete, but has no record in S3", fix=f"inv retry {child.sweep}")
-        return [
-            (replace(file, path=f"{child.asked.name}/{file.path}"), f"{child.index}/bundle/{file.path}")
-            for file in record.bundle
-        ]
+        return found
 
     with ThreadPoolExecutor(32) as threads:
-        found = [pair for pairs in threads.map(files, children) for pair in pairs]
-    return tuple(file for file, _ in found), {file.path: key for file, key in found}
+        found = list(zip(children, threads.map(record, children), strict=True))
+    files = [(f"{child.asked.name}/{file.path}", child, file) for child, one in found for file in one.bundle]
+    return Bundle(
+        f"sweeps/{children[0].sweep}/",
+        tuple(replace(file, path=path) for path, _, file in files),
+        {f"{child.asked.name}/{path}": target for child, one in found for path, target in one.links.items()},
+        tuple(f"{child.asked.name}/{path}" for child, one in found for path in one.directories),
+        tuple(f"{child.id}: {warning}" for child, one in found for warning in one.warnings),
+        {path: f"{child.index}/bundle/{file.path}" for path, child, file in files},
+    )
 
 
 def kept(aws: Aws, sweep: Sweep, index: int) -> Child:

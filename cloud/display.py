@@ -5,7 +5,6 @@ Whatever came from elsewhere is text here: neither a terminal's commands nor ric
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 import sys
@@ -16,7 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from .errors import UsageError
-from .text import log, one_line, plain
+from .text import one_line, plain
 
 
 def say(text: str) -> None:
@@ -73,27 +72,6 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequ
         if wanted <= console.width:
             break
     console.print(drawn)
-
-
-class Log:
-    """A log on stdout, part by part: byte for byte for a script, and for a terminal the text that it shows."""
-
-    def __init__(self) -> None:
-        self._decoded = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
-
-    def write(self, part: bytes | str) -> None:
-        """Print a part, which need not end where a line or a character does."""
-        if sys.stdout.isatty():
-            sys.stdout.write(log(part if isinstance(part, str) else self._decoded(part)))
-        elif isinstance(part, str):
-            sys.stdout.write(part)
-        else:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(part)
-
-    def flush(self) -> None:
-        """Let a reader see all that was written."""
-        sys.stdout.flush()
 
 
 @contextmanager

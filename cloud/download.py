@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import bundle_directory
 from .aws import Aws
+from .bundle import Bundle, stays_inside
 from .bundle_directory import BundleDirectory
 from .errors import CloudError
 from .records import File
@@ -28,41 +29,60 @@ BIG = 4 * PART
 
 @dataclass(frozen=True)
 class Download:
-    """What a download did: files and bytes fetched, and files that were there already."""
+    """What a download did: files and bytes fetched, files that were there already, and what is to be known of it."""
 
     fetched: int
     bytes: int
     kept: int
+    warnings: tuple[str, ...]
+
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how it goes with so many bytes, meanwhile; gives what is told the number of bytes of each chunk."""
 
 
 def download(
     aws: Aws,
-    prefix: str,
-    files: tuple[File, ...],
+    bundle: Bundle,
     directory: Path,
     *,
-    progress: Callable[[int], None],
+    agree: Callable[[list[str]], None],
+    progress: Progress,
     waiting: Callable[[], None],
-    keys: Mapping[str, str] | None = None,
 ) -> Download:
-    """Bring files from S3 to a directory: only what is missing or different, each whole or not at all.
+    """Bring a bundle from S3 to a directory: only what is missing or different, each file whole or not at all.
 
-    prefix: key prefix of the files, "jobs/<id>/bundle/".
-    files: what the record says there is; each file's sha256 is checked before it gets its name.
-    progress: told the number of bytes of each chunk that has arrived; called by many threads.
-    keys: where below the prefix each file is, by its path, if that is not the path itself.
+    Each file's sha256 is checked before it gets its name. Links and empty directories come after the files.
+    agree: called with the names of what is to be overwritten although no download put it there; raises if it is not to.
+    progress: what it gives is called by many threads.
     waiting: called once when another download into the directory is under way, before waiting for its end.
     Raises CloudError when a file is not what the record says, the disk is full, or S3 does not give it; what has
     arrived whole stays.
     """
     with bundle_directory.opened(directory, waiting) as held:
-        wanted = held.missing(files)
-        size = sum(file.size for file in wanted)
+        missing = held.missing(bundle)
+        size = sum(file.size for file in missing.files)
         held.check_space(size)
-        if wanted:
-            with closing(Source(aws, prefix, keys)) as source:
-                _fetch_all(source, wanted, held, progress)
-    return Download(len(wanted), size, len(files) - len(wanted))
+        if missing.overwritten:
+            agree(missing.overwritten)
+        held.remove_outdated()
+        if missing.files:
+            with progress(size) as told, closing(Source(aws, bundle.prefix, bundle.keys)) as source:
+                _fetch_all(source, missing.files, held, told)
+        for path in bundle.directories:
+            held.make_directory(path)
+        warnings = (*bundle.warnings, *_make_links(held, bundle, missing.links))
+    return Download(len(missing.files), size, len(bundle.files) - len(missing.files), warnings)
+
+
+def _make_links(held: BundleDirectory, bundle: Bundle, links: list[str]) -> Iterator[str]:
+    """Make the links that are missing; yields what is to be known of those that cannot be."""
+    for path in links:
+        target = bundle.links[path]
+        if not stays_inside(path, target):
+            yield f"{path} is left out: it links to {target}, outside the bundle"
+        elif why := held.make_link(path, target):
+            yield f"{path}, a link to {target}, cannot be made here: {why}"
 
 
 def _fetch_all(source: Source, files: list[File], held: BundleDirectory, progress: Callable[[int], None]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from . import children, jobs, session, storage
+from . import children, jobs, session, storage, terminal
 from .aws import Aws
-from .display import Log, say
+from .display import say
 from .errors import CloudError
 from .jobs import Job
 from .records import FINAL
@@ -18,7 +18,7 @@ def print_log(aws: Aws, job: Job, *, follow: bool) -> None:
     """Print a job's log to stdout; with `follow`, until it has ended.
 
     Before the trainer has printed anything, the boot's own log is printed instead. Raises CloudError when there is
-    nothing at all.
+    nothing at all; with `follow`, when the machine that answers is not to be trusted, or the connection breaks off.
     """
     while not job.ended:
         try:
@@ -27,6 +27,8 @@ def print_log(aws: Aws, job: Job, *, follow: bool) -> None:
         except CloudError as error:
             if not follow:
                 say(f"{error.problem}; this is what has come to S3 so far")
+            elif not isinstance(error, session.NotYet):
+                raise
         if not follow:
             break
         time.sleep(POLL_SECONDS)
@@ -62,15 +64,13 @@ def _print_stored_log(aws: Aws, job: Job) -> None:
 
 def _print_stored(aws: Aws, key: str, start: int = 0) -> int:
     """Print what an object has from `start` on; returns how many bytes that is."""
-    printed, log = 0, Log()
+    printed = 0
 
-    def write(chunk: bytes) -> None:
+    def count(chunk: bytes) -> None:
         nonlocal printed
-        log.write(chunk)
+        write(chunk)
         printed += len(chunk)
 
-    try:
-        storage.stream(aws, key, write, start)
-    finally:
-        log.flush()
+    with terminal.output() as write:
+        storage.stream(aws, key, count, start)
     return printed

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from . import firewall, keypair, storage
+from . import firewall, keypair, storage, terminal
 from .aws import Aws
-from .display import Log
 from .errors import CloudError, UsageError
 from .jobs import GONE, Job
 
 if TYPE_CHECKING:
     from fabric import Connection
+    from paramiko import PKey
 
 SESSION = "solver"
 CONTAINER = "solver"
 PATIENCE = 8
 """Seconds for a connection; a security group that does not let us in answers with silence."""
+CHUNK = 1 << 16
+KEEP_ALIVE = 15
+"""Seconds between signs of life, without which routers forget a connection in which nothing is said."""
 
 
-def host_keys(aws: Aws, job: Job) -> list[tuple[str, str]]:
-    """The instance's ssh host keys as (type, base64), which it put into S3 at boot; empty before that."""
+class NotYet(CloudError):
+    """There is nothing to connect to yet, or nobody answers: this may pass."""
+
+
+def host_keys(aws: Aws, job: Job) -> list[PKey]:
+    """The instance's ssh host keys, which it put into S3 at boot; empty before that.
+
+    Lines that are no keys are left out. Raises CloudError if nothing is left.
+    """
+    from paramiko import PKey
+
     lines = storage.tail(aws, f"jobs/{job.id}/ssh-host-keys", size=1 << 16).splitlines()
-    return [(words[0], words[1]) for words in map(str.split, lines) if len(words) >= 2]
+    keys = []
+    for words in map(str.split, lines):
+        # Not only SSHException: each kind of key raises whatever its decoding does.
+        with suppress(Exception):
+            keys.append(PKey.from_type_string(words[0], base64.b64decode(words[1], validate=True)))
+    if lines and not keys:
+        raise CloudError(
+            f"the ssh host keys of {job.id} in S3 are none: nobody can tell which machine answers",
+            fix=f"without a connection: inv status {job.id}, inv logs {job.id}",
+        )
+    return keys
 
 
 @contextmanager
@@ -33,15 +57,16 @@ def connected(aws: Aws, job: Job) -> Iterator[Connection]:
     """An open connection to the job's instance, whose host key is pinned to what the instance put into S3.
 
     Lets this machine's address in through the security group if it has changed since setup.
-    Raises CloudError when there is nothing to connect to, or someone else answers.
+    Raises NotYet when there is nothing to connect to yet; CloudError when there is nothing any more, or someone else
+    answers.
     """
     if job.state in GONE or job.ended:
         raise CloudError(f"{job.id} has ended ({job.status})", fix=f"its output: inv logs {job.id}")
     if job.state != "running" or not job.address:
-        raise CloudError(f"{job.id} is {job.state}", fix=f"wait for it to run: inv status {job.id}")
+        raise NotYet(f"{job.id} is {job.state}", fix=f"wait for it to run: inv status {job.id}")
     keys = host_keys(aws, job)
     if not keys:
-        raise CloudError(
+        raise NotYet(
             f"{job.id} is still booting ({job.phase or job.state})", fix=f"try again in a moment: inv attach {job.id}"
         )
     connection = _connection(aws, job.address, keys)
@@ -51,7 +76,7 @@ def connected(aws: Aws, job: Job) -> Iterator[Connection]:
             group = firewall.find(aws)
             changed = bool(group) and firewall.admit_caller(aws, group)  # type: ignore[arg-type]
             if not changed or not _open(connection):
-                raise CloudError(
+                raise NotYet(
                     f"{job.id} does not answer at {job.address} port 22",
                     fix=f"if it goes on: inv status {job.id}, and the log in S3: inv logs {job.id}",
                 )
@@ -60,21 +85,21 @@ def connected(aws: Aws, job: Job) -> Iterator[Connection]:
         connection.close()
 
 
-def _connection(aws: Aws, address: str, keys: list[tuple[str, str]]) -> Connection:
-    import base64
-
+def _connection(aws: Aws, address: str, keys: list[PKey]) -> Connection:
     from fabric import Config, Connection
-    from paramiko import PKey, RejectPolicy
+    from paramiko import RejectPolicy
 
+    # Its thread logs each error with a traceback, besides raising it, and Python shows what nobody handles.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     connection = Connection(
         address,
         user=aws.settings.login_user,
         connect_timeout=PATIENCE,
         connect_kwargs={"key_filename": str(keypair.private_key(aws)), "look_for_keys": False, "allow_agent": False},
-        config=Config(overrides={"load_ssh_configs": False}),
+        config=Config(overrides={"load_ssh_configs": False}, lazy=True),  # nor fabric's own files
     )
-    for kind, text in keys:
-        connection.client.get_host_keys().add(address, kind, PKey.from_type_string(kind, base64.b64decode(text)))
+    for key in keys:
+        connection.client.get_host_keys().add(address, key.get_name(), key)
     connection.client.set_missing_host_key_policy(RejectPolicy())
     return connection
 
@@ -85,16 +110,52 @@ def _open(connection: Connection) -> bool:
 
     try:
         connection.open()
-    except (TimeoutError, ConnectionError, paramiko.ssh_exception.NoValidConnectionsError):
+    except (OSError, EOFError):
         return False
     except paramiko.BadHostKeyException:
         raise CloudError(
             f"the machine at {connection.host} has another ssh host key than the instance put into S3",
             fix="someone may be listening in between; do not connect",
         ) from None
-    except (paramiko.SSHException, EOFError) as error:
-        raise CloudError(f"cannot log in to {connection.user}@{connection.host}: {error}") from None
+    except Exception as error:  # what the other side sends is decoded by many hands
+        if "protocol banner" in str(error):  # a machine that is just coming up, or going down
+            return False
+        raise CloudError(
+            f"cannot log in to {connection.user}@{connection.host}: {error}",
+            fix="if it goes on, the log in S3: inv logs JOB",
+        ) from None
+    connection.transport.set_keepalive(KEEP_ALIVE)
     return True
+
+
+def _output(connection: Connection, command: str) -> Iterator[bytes]:
+    """What a command there prints, as it comes, errors included. Raises CloudError if the connection breaks off."""
+    with _ssh_errors(connection):
+        channel = connection.transport.open_session(timeout=PATIENCE)
+        channel.set_combine_stderr(True)
+        channel.exec_command(command)
+        while chunk := channel.recv(CHUNK):
+            yield chunk
+        if channel.recv_exit_status() == -1:
+            raise EOFError
+
+
+def _answer(connection: Connection, command: str) -> str:
+    """All that a command there prints."""
+    return b"".join(_output(connection, command)).decode(errors="replace").strip()
+
+
+@contextmanager
+def _ssh_errors(connection: Connection) -> Iterator[None]:
+    import paramiko
+
+    try:
+        yield
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        why = f": {error}" if str(error) else ""
+        raise CloudError(
+            f"the connection to {connection.host} broke off{why}", fix="the same again, if the job goes on: inv status"
+        ) from None
 
 
 def attach(aws: Aws, job: Job) -> None:
@@ -104,13 +165,16 @@ def attach(aws: Aws, job: Job) -> None:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("attach needs a terminal", fix=f"without one: inv logs {job.id} --follow")
+    from invoke.exceptions import ThreadException
+
     with connected(aws, job) as connection:
-        if connection.run(f"tmux has-session -t {SESSION}", hide=True, warn=True, in_stream=False).failed:
+        if _answer(connection, f"tmux has-session -t {SESSION} >/dev/null 2>&1 && echo yes") != "yes":
             raise CloudError(
                 f"{job.id} has no tmux session: {_why_no_session(job)}",
                 fix=f"what it does: inv status {job.id}; what it printed: inv logs {job.id}",
             )
-        with _raw_terminal():
+        # Reading and writing are threads of their own, whose errors come as one.
+        with _ssh_errors(connection), suppress(ThreadException), _raw_terminal():
             connection.run(_attach_command(), pty=True, warn=True)
 
 
@@ -155,10 +219,10 @@ def print_live_log(aws: Aws, job: Job, *, follow: bool) -> bool:
     `docker logs` could follow, and it would end at once.
     """
     with connected(aws, job) as connection:
-        look = f"sudo docker container inspect --format '{{{{.State.Status}}}}' {CONTAINER}"
-        seen = connection.run(look, hide=True, warn=True, in_stream=False)
-        if seen.failed or seen.stdout.strip() == "created":
+        look = f"sudo docker container inspect --format '{{{{.State.Status}}}}' {CONTAINER} 2>/dev/null"
+        if _answer(connection, look) in ("", "created"):
             return False
-        show = f"sudo docker logs {'--follow ' if follow else ''}{CONTAINER} 2>&1"
-        connection.run(show, warn=True, in_stream=False, out_stream=Log())
+        with terminal.output() as write:
+            for chunk in _output(connection, f"sudo docker logs {'--follow ' if follow else ''}{CONTAINER}"):
+                write(chunk)
     return True

@@ -169,7 +169,7 @@ def logs(aws: cloud.aws.Aws, reference: str, *, follow: bool) -> None:
         cloud.logs.print_child_log(aws, sweep, index, follow=follow)
 
 
-def download(aws: cloud.aws.Aws, reference: str, output: str | None) -> Path:
+def download(aws: cloud.aws.Aws, reference: str, output: str | None, *, yes: bool = False) -> Path:
     """Bring the models of all complete children here, or of one; returns the directory they are in."""
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
@@ -177,19 +177,8 @@ def download(aws: cloud.aws.Aws, reference: str, output: str | None) -> Path:
     complete = [child for child in children if child.state == "complete"]
     if not complete:
         raise cloud.errors.CloudError(f"no model of {reference} is complete", fix=f"inv status {reference}")
-    directory = Path(cloud.config.check_output(output or sweep.asked["output"])).expanduser()
-    files, keys = cloud.child.bundles(aws, complete)
-
-    def waiting() -> None:
-        cloud.display.say(f"another download into {directory} is under way; waiting")
-
-    total = sum(file.size for file in files)
-    left = "what is there is whole, and the same again fetches the rest"
-    with cloud.errors.interruptible(left), cloud.display.byte_progress(reference, total) as progress:
-        done = cloud.download.download(
-            aws, sweep.prefix, files, directory, progress=progress, waiting=waiting, keys=keys
-        )
-    cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
+    bundle = cloud.child.bundles(aws, complete)
+    directory = cloud.fetch.fetch(aws, reference, bundle, output or sweep.asked["output"], yes=yes)
     if len(complete) < len(children):
         cloud.display.say(f"{len(complete)} of {len(children)} are complete: {cloud.children.counted(children)}")
     return directory

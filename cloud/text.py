@@ -36,11 +36,6 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*[\n\t]\s*", " ", plain(text.replace("\r\n", "\n")).strip())
 
 
-def log(text: str) -> str:
-    """A part of a log as `plain` has it; a progress bar, which writes over itself, line by line."""
-    return plain(re.sub(r"\r+\n?", "\n", text))
-
-
 def _shown(match: re.Match[str]) -> str:
     found = match[0]
     return "" if len(found) > 1 else found.encode("unicode_escape").decode()

@@ -53,6 +53,7 @@ class Source:
         with aws_errors("list the bundle"):
             self._address, self._signature = _signing(aws, prefix)
             self._connect = _connector(aws, self._address)
+        self._owner = aws.account
         self._prefix = prefix
         self._keys = keys or {}
         self._etags: dict[str, str] = {}
@@ -131,7 +132,8 @@ class Source:
             yield connection, buffer
         except (OSError, HTTPException) as error:
             connection.close()
-            raise ResponseStreamingError(error=error) from error
+            said = " ".join(str(error).split())[:200]  # it may be what something else than S3 answers
+            raise ResponseStreamingError(error=said or type(error).__name__) from error
         except BaseException:
             connection.close()
             raise
@@ -141,7 +143,7 @@ class Source:
         from botocore.awsrequest import AWSRequest
         from botocore.utils import percent_encode
 
-        headers = {}
+        headers = {"x-amz-expected-bucket-owner": self._owner}  # as Aws.s3 has it in each request
         if (position, end) != (0, size):
             headers["Range"] = f"bytes={position}-{end - 1}"
         if etag := self._etags.get(path):
@@ -228,13 +230,13 @@ def _check(response: HTTPResponse, path: str, position: int, end: int, size: int
     status, headers = response.status, response.headers
     if status in (412, 416):
         raise Changed(f"{path} in S3 has changed")
-    if status not in (200, 206):
+    if status >= 300:
         no_shape: Any = None  # an error has none
-        answer = {"status_code": status, "headers": headers, "body": response.read()}
+        answer = {"status_code": status, "headers": headers, "body": response.read(CHUNK)}
         raise ClientError(create_parser("rest-xml").parse(answer, no_shape), "GetObject")
     whole = f"bytes {position}-{end - 1}/{size}" if status == 206 else str(size)
     if headers.get("Content-Range" if status == 206 else "Content-Length") != whole or (
-        status == 200 and (position, end) != (0, size)
+        status != 206 and (status != 200 or (position, end) != (0, size))
     ):
         raise Changed(f"{path} in S3 has another size than {size:,} bytes")
 

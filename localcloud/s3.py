@@ -49,6 +49,19 @@ class LocalS3Response(S3Response):
         self._check_digests()
         return super().upload_part()
 
+    def _authenticate_and_authorize_s3_action(
+        self, bucket_name: str | None = None, key_name: str | None = None
+    ) -> None:
+        """Each request about a bucket comes by here.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+        """
+        expected = self.headers.get("x-amz-expected-bucket-owner")
+        _, owner = s3_backends.bucket_accounts.get(bucket_name or "", ("", None))
+        if expected and owner and expected != owner:
+            raise S3ClientError("AccessDenied", "Access Denied")
+        super()._authenticate_and_authorize_s3_action(bucket_name=bucket_name, key_name=key_name)
+
     def _bucket_response_put(self, request: Any, bucket_name: str, querystring: dict[str, Any]) -> str | TYPE_RESPONSE:
         try:
             answer: str | TYPE_RESPONSE = super()._bucket_response_put(request, bucket_name, querystring)

@@ -33,6 +33,7 @@ class Seen:
     range: str | None
     if_match: str | None
     authorization: str
+    owner: str | None
     client: tuple[str, int]
 
 
@@ -75,7 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and "/" in key.strip("/") and "list-type" not in self.path:
             headers = self.headers
             proxy.seen.append(
-                Seen(key, headers["Range"], headers["If-Match"], headers["Authorization"], self.client_address)
+                Seen(
+                    key,
+                    headers["Range"],
+                    headers["If-Match"],
+                    headers["Authorization"],
+                    headers["x-amz-expected-bucket-owner"],
+                    self.client_address,
+                )
             )
             fault = proxy.faults.popleft() if proxy.faults else proxy.always
         if fault and isinstance(fault.how, int):

@@ -192,6 +192,14 @@ def test_an_output_below_home_is_recorded_so_that_another_machine_understands_it
     assert check_output("/srv/models/../run") == "/srv/run"
 
 
+@pytest.mark.parametrize("output", ["~", "~/", "~/models/..", "/", "/.."])
+def test_an_output_that_is_the_home_directory_is_refused(home: Path, output: str) -> None:
+    with pytest.raises(UsageError, match="is the home directory, or above it"):
+        check_output(output)
+    with pytest.raises(UsageError, match="is the home directory, or above it"):
+        check_output(home.parent)
+
+
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

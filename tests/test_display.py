@@ -122,19 +122,3 @@ def test_a_progress_bar_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     with display.byte_progress("[/data/x]\x1b]0;t\x07\x9b", 10) as progress:
         progress(10)
     assert "[/data/x]\\x9b" in out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("terminal", "shown"),
-    [(False, b"10 %\r20 %\r\n\x1b[31m\xc3\xa9\x1b]52;c;eA==\x07\xff\n"), (True, b"10 %\n20 %\n\xc3\xa9\\xff\n")],
-)
-def test_a_log_is_bytes_for_a_script_and_text_for_a_terminal(
-    terminal: bool, shown: bytes, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    log = display.Log()
-    log.write("10 %\r20 %")
-    for part in (b"\r\n", b"\x1b[31m", b"\xc3", b"\xa9\x1b]52;c;eA==\x07\xff\n"):
-        log.write(part)
-    log.flush()
-    assert capsysbinary.readouterr().out == shown

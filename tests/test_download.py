@@ -11,17 +11,20 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloud import bundle_directory, cache, download, storage, transfer
+from cloud import bundle, bundle_directory, bundle_index, cache, download, storage, transfer
+from cloud import fetch as conversation
 from cloud.aws import Aws
+from cloud.bundle import WORK, Bundle
 from cloud.config import Settings
-from cloud.errors import CloudError
+from cloud.errors import CloudError, UsageError
 from cloud.records import File
 
 from .breaking_proxy import Fault, Proxy, Seen, Server
@@ -119,12 +122,33 @@ def put(aws: Aws, path: str, data: bytes) -> File:
     return File(path, len(data), hashlib.sha256(data).hexdigest())
 
 
-def fetch(aws: Aws, files: tuple[File, ...], directory: Path, seen: list[int] | None = None) -> download.Download:
-    def progress(size: int) -> None:
-        if seen is not None:
-            seen.append(size)
+class Refused(Exception):
+    """Something would have been overwritten."""
 
-    return download.download(aws, PREFIX, files, directory, progress=progress, waiting=lambda: None)
+
+def refuse(names: list[str]) -> None:
+    raise Refused(names)
+
+
+def fetch(
+    aws: Aws,
+    files: tuple[File, ...],
+    directory: Path,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    waiting: Callable[[], None] = lambda: None,
+    agree: Callable[[list[str]], None] = refuse,
+    **more: Any,
+) -> download.Download:
+    """Download a bundle of files, and of `more`; by someone who agrees to nothing."""
+    return download.download(
+        aws,
+        Bundle(PREFIX, files, **more),
+        directory,
+        agree=agree,
+        progress=lambda _: nullcontext(progress),
+        waiting=waiting,
+    )
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -133,9 +157,9 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 def test_a_bundle_arrives_whole_and_nothing_else(aws: Aws, files: tuple[File, ...], run: Path) -> None:
     seen: list[int] = []
-    done = fetch(aws, files, run, seen)
+    done = fetch(aws, files, run, seen.append)
     assert tree(run) == CONTENT
-    assert not (run / bundle_directory.WORK).exists()
+    assert not (run / WORK).exists()
     assert (done.fetched, done.kept, done.bytes) == (4, 0, sum(map(len, CONTENT.values()))) == (4, 0, sum(seen))
 
 
@@ -143,12 +167,14 @@ def test_only_what_is_missing_or_different_is_fetched(
     aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy
 ) -> None:
     fetch(aws, files, run)
-    (run / "strategy.csv").write_bytes(b"x" * len(CONTENT["strategy.csv"]))  # same size, other content
+    changed = put(aws, "strategy.csv", b"x" * len(CONTENT["strategy.csv"]))  # same size, other content
     (run / "config.yaml").unlink()
     (run / "mine.txt").write_text("not ours")
     proxy.seen.clear()
-    done = fetch(aws, files, run)
+    done = fetch(aws, (changed, *files[1:]), run)
     assert (done.fetched, done.kept) == (2, 2) == (len(proxy.seen), 2)
+    put(aws, "strategy.csv", CONTENT["strategy.csv"])
+    assert fetch(aws, files, run).fetched == 1
     assert tree(run) == {**CONTENT, "mine.txt": b"not ours"}
 
 
@@ -178,7 +204,7 @@ def test_an_edit_that_keeps_size_and_time_is_seen(aws: Aws, files: tuple[File, .
     with (run / "config.yaml").open("r+b") as edited:
         edited.write(b"SEED")
     os.utime(run / "config.yaml", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert fetch(aws, files, run).fetched == 1
+    assert fetch(aws, files, run, agree=lambda _: None).fetched == 1
     assert tree(run) == CONTENT
 
 
@@ -189,7 +215,7 @@ def test_a_damaged_memory_costs_a_reading_and_no_more(
     aws: Aws, files: tuple[File, ...], run: Path, damage: str
 ) -> None:
     fetch(aws, files, run)
-    cache.path(bundle_directory._index(run)).write_text(damage.replace("BOOT", bundle_directory._boot()))
+    cache.path(bundle_index.name(run)).write_text(damage.replace("BOOT", bundle_index.boot()))
     assert fetch(aws, files, run).kept == 4
 
 
@@ -198,12 +224,14 @@ def test_what_a_power_failure_may_have_spoiled_is_read_again(
 ) -> None:
     fetch(aws, files, run)
     stamp = bundle_directory._stamp
-    spoiled = str(run / "config.yaml")
-    before = stamp(spoiled)
-    Path(spoiled).write_bytes(b"\0" * len(CONTENT["config.yaml"]))
-    monkeypatch.setattr(bundle_directory, "_stamp", lambda path: before if path == spoiled else stamp(path))
+    spoiled = run / "config.yaml"
+    before = spoiled.stat()
+    spoiled.write_bytes(b"\0" * len(CONTENT["config.yaml"]))
+    monkeypatch.setattr(
+        bundle_directory, "_stamp", lambda there: stamp(before if there and there.st_ino == before.st_ino else there)
+    )
     assert fetch(aws, files, run).fetched == 0  # as if nobody had touched it
-    monkeypatch.setattr(bundle_directory, "_boot", lambda: "the next")
+    monkeypatch.setattr(bundle_index, "boot", lambda: "the next")
     assert fetch(aws, files, run).fetched == 1
     assert tree(run) == CONTENT
 
@@ -216,7 +244,7 @@ def test_a_body_that_breaks_goes_on_where_it_stopped(
     file = put(aws, "one", BIG)
     proxy.faults.extend([Fault(how, 600_000), Fault(how, 100)])
     seen: list[int] = []
-    fetch(aws, (file,), run, seen)
+    fetch(aws, (file,), run, seen.append)
     assert tree(run) == {"one": BIG}
     assert sum(seen) == len(BIG)
     first, second, third = (begin(one) for one in proxy.seen)
@@ -266,7 +294,7 @@ def test_a_server_that_stays_broken_is_given_up(
 def test_a_big_file_comes_in_parts_each_of_which_may_break(aws: Aws, big: File, run: Path, proxy: Proxy) -> None:
     proxy.faults.extend([Fault("end", 1000), Fault(500), Fault("reset", 5), Fault("end", 0)])
     seen: list[int] = []
-    fetch(aws, (big,), run, seen)
+    fetch(aws, (big,), run, seen.append)
     assert tree(run) == {"big": BIG}
     assert sum(seen) == len(BIG)
     assert len(proxy.seen) == 8 + 4
@@ -284,7 +312,7 @@ def test_an_object_that_changes_meanwhile_is_never_mixed(aws: Aws, run: Path, pr
 
     proxy.faults.append(Fault("end", 500_000))
     with pytest.raises(CloudError, match="one in S3 is not what the job's record says"):
-        download.download(aws, PREFIX, (file,), run, progress=change, waiting=lambda: None)
+        fetch(aws, (file,), run, change)
     assert tree(run) == {}
     assert proxy.seen[-1].if_match
 
@@ -297,7 +325,7 @@ def test_a_file_that_is_not_what_the_record_says_leaves_the_old_one_and_no_trace
     (run / "config.yaml").write_text("old")
     put(aws, "config.yaml", other)
     with pytest.raises(CloudError, match=r"config\.yaml in S3 is not what the job's record says"):
-        fetch(aws, files, run)
+        fetch(aws, files, run, agree=lambda _: None)
     assert (run / "config.yaml").read_text() == "old"
     assert set(tree(run)) <= set(CONTENT)
 
@@ -326,9 +354,16 @@ def test_keys_that_are_renewed_meanwhile_sign_what_comes_after(
     def renew(_: int) -> None:
         keys.access_key = "AKIARENEWED"
 
-    download.download(aws, PREFIX, files, run, progress=renew, waiting=lambda: None)
+    fetch(aws, files, run, renew)
     used = [one.authorization.split("Credential=")[1].split("/")[0] for one in proxy.seen]
     assert (used[0], used[-1]) == ("AKIATEST", "AKIARENEWED")
+
+
+def test_each_request_says_whose_bucket_it_is_for(aws: Aws, files: tuple[File, ...], run: Path, proxy: Proxy) -> None:
+    fetch(aws, files, run)
+    assert {one.owner for one in proxy.seen} == {aws.account}
+    for one in proxy.seen:
+        assert "x-amz-expected-bucket-owner" in one.authorization.split("SignedHeaders=")[1].split(",")[0].split(";")
 
 
 def test_certificate_and_host_name_are_checked(
@@ -388,35 +423,43 @@ def test_a_connection_serves_many_files(
 
 def test_nothing_changed_writes_nothing(aws: Aws, files: tuple[File, ...], run: Path) -> None:
     fetch(aws, files, run)
-    index = cache.path(bundle_directory._index(run))
+    index = cache.path(bundle_index.name(run))
     before = index.stat()
     fetch(aws, files, run)
     assert index.stat() == before
 
 
-@pytest.mark.parametrize(
-    "path", ["../evil", "/etc/evil", "a/../../evil", "", "a\0b", ".solver-cloud/lock", "./.solver-cloud/lock", "."]
-)
-def test_a_record_cannot_write_outside_the_directory(aws: Aws, path: str, run: Path) -> None:
-    with pytest.raises(CloudError, match="outside the bundle"):
-        fetch(aws, (File(path, 1, "00"),), run)
-
-
-def test_a_link_that_leads_out_of_the_directory_is_not_followed(
-    aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path
-) -> None:
+def test_a_link_in_the_directory_is_not_followed(aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "precious").write_text("mine")
     run.mkdir()
     (run / "config.yaml").symlink_to(tmp_path / "precious")
     (run / "deep").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CloudError, match=r"run/deep/er leads out of .*run by a symbolic link"):
+    with pytest.raises(CloudError, match=r"run/deep is in the way: the bundle has a directory of this name"):
         fetch(aws, files, run)
     (run / "deep").unlink()
-    fetch(aws, files, run)
+    with pytest.raises(Refused, match=r"config\.yaml"):
+        fetch(aws, files, run)
+    fetch(aws, files, run, agree=lambda _: None)
     assert tree(run) == CONTENT
     assert (tmp_path / "precious").read_text() == "mine"
     assert not (run / "config.yaml").is_symlink()
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_is_not_followed(
+    aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (run / "deep").mkdir(parents=True)
+
+    def swap(_: list[str]) -> None:
+        (run / "deep").rmdir()
+        (run / "deep").symlink_to(tmp_path / "elsewhere")
+
+    (run / "strategy.csv").touch()  # to be asked, after all was looked at
+    with pytest.raises(CloudError, match=r"cannot write .*run/deep/er/table\.csv: Not a directory"):
+        fetch(aws, files, run, agree=swap)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_directory_may_be_a_link_itself(aws: Aws, files: tuple[File, ...], run: Path, tmp_path: Path) -> None:
@@ -427,9 +470,9 @@ def test_a_directory_may_be_a_link_itself(aws: Aws, files: tuple[File, ...], run
 
 
 def test_names_that_differ_in_case_only_are_refused_where_they_cannot_be_told_apart() -> None:
-    bundle_directory.check_cases((File("a", 1, ""), File("b", 1, "")))
+    bundle.check_cases(("a", "b"))
     with pytest.raises(CloudError, match="upper and lower case"):
-        bundle_directory.check_cases((File("Model", 1, ""), File("model", 1, "")))
+        bundle.check_cases(("Model", "model"))
 
 
 def test_a_full_disk_is_seen_before_anything_is_fetched(aws: Aws, run: Path, proxy: Proxy) -> None:
@@ -453,7 +496,7 @@ def test_a_file_in_the_way_of_a_directory_is_named(
 ) -> None:
     run.joinpath(in_the_way).parent.mkdir(exist_ok=True)
     run.joinpath(in_the_way).write_text("in the way")
-    with pytest.raises(CloudError, match="cannot write"):
+    with pytest.raises(CloudError, match=r"run/deep is in the way|cannot write .*run: File exists"):
         fetch(aws, files, run)
 
 
@@ -464,7 +507,7 @@ def test_a_second_download_waits_and_finds_all_there(
     done: list[download.Download] = []
 
     def second() -> None:
-        done.append(download.download(aws, PREFIX, files, run, progress=lambda _: None, waiting=waits.set))
+        done.append(fetch(aws, files, run, waiting=waits.set))
 
     proxy.faults.append(Fault("stall"))  # the first download is held up in the middle
     first = threading.Thread(target=lambda: done.append(fetch(aws, files, run)))
@@ -504,6 +547,96 @@ def test_one_takes_the_directory_while_another_leaves_it(tmp_path: Path) -> None
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: hold(), range(8))) == 400
+
+
+def test_links_and_empty_directories_come_with_the_files(aws: Aws, files: tuple[File, ...], run: Path) -> None:
+    links = {"latest": "deep/er", "deep/top": "../config.yaml", "out": "../elsewhere"}
+    done = fetch(aws, files, run, links=links, directories=("empty", "deep/empty"), warnings=("one file was torn",))
+    assert (run / "latest" / "table.csv").read_bytes() == CONTENT["deep/er/table.csv"]
+    assert (run / "deep" / "top").read_bytes() == CONTENT["config.yaml"]
+    assert (run / "empty").is_dir()
+    assert (run / "deep" / "empty").is_dir()
+    assert not (run / "out").is_symlink()
+    assert done.warnings == (
+        "one file was torn",
+        "out is left out: it links to ../elsewhere, outside the bundle",
+    )
+    assert fetch(aws, files, run, links=links).fetched == 0
+
+
+def test_the_end_of_a_file_counts_as_much_as_its_beginning(aws: Aws, run: Path) -> None:
+    """Of more than two MiB: what reads files by the MiB must read more than one."""
+    data = BIG + BIG + BIG
+    file = put(aws, "long", data)
+    put(aws, "long", data[:-1] + b"?")
+    with pytest.raises(CloudError, match="long in S3 is not what the job's record says"):
+        fetch(aws, (file,), run)
+    put(aws, "long", data)
+    assert fetch(aws, (file,), run).fetched == 1
+    (run / "long").write_bytes(data[:-1] + b"?")
+    assert fetch(aws, (file,), run, agree=lambda _: None).fetched == 1
+    assert tree(run) == {"long": data}
+
+
+def converse(aws: Aws, files: tuple[File, ...], run: Path, *, yes: bool = False) -> Path:
+    """What `inv download` does."""
+    return conversation.fetch(aws, "i-1", Bundle(PREFIX, files, warnings=("torn\x1b",)), str(run), yes=yes)
+
+
+@pytest.fixture
+def mine(run: Path) -> list[str]:
+    """Files of the user's, of the names of those of a bundle; the names."""
+    for path in ("strategy.csv", "config.yaml"):
+        run.mkdir(exist_ok=True)
+        (run / path).write_text("mine")
+    return ["strategy.csv", "config.yaml"]
+
+
+def test_without_a_terminal_nothing_of_the_users_is_overwritten(
+    aws: Aws, files: tuple[File, ...], run: Path, mine: list[str], proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match=r"overwrite these 2\?.*\n.*inv download i-1 --yes"):
+        converse(aws, files, run)
+    assert [line.strip() for line in capsys.readouterr().err.splitlines()[1:]] == mine
+    assert (tree(run), proxy.seen) == (dict.fromkeys(mine, b"mine"), [])
+    assert converse(aws, files, run, yes=True) == run
+    assert tree(run) == CONTENT
+
+
+@pytest.mark.parametrize(("answer", "taken"), [("n", False), ("", False), ("y", True)])
+def test_at_a_terminal_the_user_is_asked(
+    aws: Aws,
+    files: tuple[File, ...],
+    run: Path,
+    mine: list[str],
+    answer: str,
+    taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user, terminal = os.openpty()
+    os.write(user, f"{answer}\n".encode())
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        if taken:
+            converse(aws, files, run)
+        else:
+            with pytest.raises(CloudError, match="nothing was overwritten or fetched"):
+                converse(aws, files, run)
+    os.close(user)
+    assert tree(run) == (CONTENT if taken else dict.fromkeys(mine, b"mine"))
+
+
+def test_a_job_that_was_asked_for_no_directory_is_not_put_into_this_one(aws: Aws, files: tuple[File, ...]) -> None:
+    with pytest.raises(UsageError, match="no output directory"):
+        conversation.fetch(aws, "i-1", Bundle(PREFIX, files), "", yes=True)
+
+
+def test_many_files_to_be_overwritten_are_not_all_named(
+    run: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="overwrite these 100"):
+        conversation.ask("i-1", run, [f"file-{number}" for number in range(100)])
+    assert capsys.readouterr().err.splitlines()[-1] == "  and 95 more"
 
 
 KILLED = """

@@ -117,16 +117,6 @@ def test_ctrl_c_ends_the_trainer_and_not_the_connection_first(user: User, tmp_pa
         assert f"{job} has ended (failed) its output: inv logs {job}" in shown
 
 
-@pytest.mark.long
-def test_a_job_with_no_session_yet_says_so(user: User, tmp_path: Path) -> None:
-    job, _ = user.launch(user.config("fast.yaml"), "~/models/early")
-    with attached(user, job, tmp_path) as terminal:
-        shown = terminal.until("ended with ")
-    if "ended with 1" in shown:  # it may as well have been fast enough to be there
-        assert any(words in shown for words in ("is pending", "still booting", "has not started yet", "has ended"))
-    user.run("wait", job)
-
-
 def test_training_goes_on_when_the_session_is_killed(user: User, job: str) -> None:
     """A curious user may end tmux; the work is not theirs to lose that way."""
     address = user.status(job)["address"]

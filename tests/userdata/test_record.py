@@ -94,3 +94,12 @@ def test_a_reason_is_kept_to_the_letter() -> None:
 @pytest.mark.parametrize("name", ["record.py", "snapshot.py"])
 def test_the_python_of_amazon_linux_2023_understands_it(name: str) -> None:
     ast.parse((USERDATA / name).read_text(), feature_version=(3, 9))
+
+
+def test_a_file_is_hashed_to_its_end(tmp_path: Path) -> None:
+    """Of more than two MiB: it is read by the MiB."""
+    data = bytes(2_500_000)
+    for name, end in (("a", b"1"), ("b", b"2")):
+        (tmp_path / name).write_bytes(data + end)
+    files = json.loads(record(bundle=str(tmp_path)))["bundle"]
+    assert [file["sha256"] for file in files] == [hashlib.sha256(data + end).hexdigest() for end in (b"1", b"2")]
