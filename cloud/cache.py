@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,8 @@ def keep(name: str, values: dict[str, Any]) -> None:
 
 def write(target: Path, text: str) -> None:
     """Write a file that only this user may read, whole or not at all; raises OSError."""
+    import tempfile
+
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

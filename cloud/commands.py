@@ -96,7 +96,7 @@ def dry(c: Context, typed: dict[str, Any]) -> dict[str, Any]:
     https://docs.pyinvoke.org/en/stable/invoke.html#cmdoption-R
     Raises UsageError for --dry where the command has no dry run, before anything is done.
     """
-    if not c.config.run.dry:
+    if not c.get("run", {}).get("dry"):
         return typed
     if "dry_run" not in typed:
         raise UsageError(

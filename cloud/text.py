@@ -19,7 +19,6 @@ CONTROL = (
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidi: https://www.unicode.org/reports/tr9/
     r"\u2028\u2029\ud800-\udfff]"  # line ends of Unicode; halves of characters, which no encoding can show
 )
-UNSAFE = re.compile(f"{SEQUENCE}|{CONTROL}")
 
 
 def plain(text: str) -> str:
@@ -28,7 +27,8 @@ def plain(text: str) -> str:
     Whole escape sequences go, such as a log's colours. Any other control character is shown as Python writes it:
     `\\x07`.
     """
-    return UNSAFE.sub(_shown, text)
+    # Not compiled before there is something to show: `inv --list` needs none of it.
+    return re.sub(f"{SEQUENCE}|{CONTROL}", _shown, text)
 
 
 def one_line(text: str) -> str:

@@ -67,11 +67,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(directory))
     for name in (
         "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
         "AWS_CONFIG_FILE",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_ENDPOINT_URL",
+        "XDG_CACHE_HOME",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
