@@ -111,7 +111,9 @@ def _gather(aws: Aws) -> Facts:
             instances |= _instances(aws, [{"Name": "spot-instance-request-id", "Values": ids[start : start + 200]}])
         known = history.read_all(aws)
         if any(_lives(one) and is_ours(one, aws.settings) and id not in known for id, one in instances.items()):
-            older.check(aws)
+            for register in older.look(aws).missing:  # the deadline of a job of an older version is in its record
+                register()
+                known = history.read_all(aws)
         return Facts(
             settings=aws.settings,
             images=pushed,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cloud import bake, claims, cleanup, jobs, leftovers, machine, machine_images, resume, teardown, userdata
+from cloud import bake, claims, cleanup, jobs, leftovers, machine, machine_images, registry, resume, teardown, userdata
 from cloud.aws import Aws
 from cloud.errors import CloudError
 from cloud.leftovers import Leftover
@@ -154,12 +154,13 @@ def test_a_launch_uses_it_while_trainer_and_base_are_the_same(ready: Aws, kind: 
 
 def test_a_resume_uses_it_too(ready: Aws, kind: Machine) -> None:
     push(ready, TAG)
-    old = remember(ready, asked={"image": IMAGE})
+    repository = registry.repository_uri(ready, ready.settings.repository)
+    old = remember(ready, asked={"image": f"{repository}:{TAG}"})
     assert resume.plan(ready, old, ("c7i.large",)).machine == kind
-    ami = baked(ready, kind)
+    ami = baked(ready, kind, f"{repository}:{TAG}")
     assert resume.plan(ready, old, ("c7i.large",)).machine.ami == ami
     push(ready, "b" * 20, layers=[])
-    other = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"image": IMAGE.replace("a", "b")})
+    other = remember(ready, "i-0bbbbbbbbbbbbbbbb", asked={"image": f"{repository}:" + "b" * 20})
     assert resume.plan(ready, other, ("c7i.large",)).machine == kind
 
 

@@ -125,6 +125,15 @@ def test_an_instance_kept_for_a_look_stays_as_long_as_was_asked(account: Aws) ->
     assert found(account, minutes=61) == [("instance", id)]
 
 
+def test_a_job_of_before_the_registry_has_the_hours_that_its_record_says(account: Aws) -> None:
+    """Its tags do not tell them, and `setup` may not have been run since."""
+    id = start(account)
+    told = conftest.record(id, status="running", launched_at=records.iso(after()), asked={"max_hours": 72.0})
+    account.s3.put_object(Bucket=account.bucket, Key=records.key(id), Body=json.dumps(told).encode())
+    assert found(account, hours=72) == []
+    assert found(account, hours=73) == [("instance", id)]
+
+
 def test_no_instance_stays_for_a_look_past_its_deadline(account: Aws) -> None:
     """Its role may write that tag."""
     id = start(account, {"solver:kept-until": "2199-01-01T00:00:00Z"})

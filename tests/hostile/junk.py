@@ -18,6 +18,7 @@ WORDS = (
     *("", "garbage", "complete", "running", "terminated", "spot", "NaN", "-1", "1e999", "i-0aaaaaaaaaaaaaaaa"),
     *("2026-11-24T08:00:00Z", "2026-11-24T08:00:00", "2026-11-24", "0001-01-01T00:00:00+14:00"),
     *("9999-12-31T23:59:59-14:00", "2026-13-45T99:00:00Z", "20261124T080000Z", "2026-W48-2", "~", "/", ".."),
+    *("2199-01-01T00:00:00Z", "2026-11-24T09:00:00Z"),
     *("\ud800", "\x1b]52;c;x\x07", "[/x]", "\u202e", "x" * 5000, "é", "\0"),
 )
 ATOMS = st.one_of(
@@ -45,6 +46,25 @@ BODIES = st.one_of(
 )
 
 
+TIMES: tuple[str, ...] = (
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "9999-12-31T23:59:59Z",
+    "2199-01-01T00:00:00Z",
+)
+TIMES += ("1970-01-01T00:00:00Z", "2026-11-24T08:00:00")
+NUMBERS = (float("nan"), float("inf"), -1, -0.5, 0, 10**7, 1e15, 10**18, 1e300, 10**400)
+
+
+def instead(value: Any) -> st.SearchStrategy[Any]:
+    """What may stand in place of a value: junk, mostly of its kind."""
+    if isinstance(value, str) and value[:4].isdigit():
+        return st.sampled_from(TIMES) | JUNK
+    if isinstance(value, (int, float)):
+        return st.sampled_from(NUMBERS) | JUNK
+    return JUNK
+
+
 def places(data: Any) -> list[tuple[Any, Any]]:
     """Every container in some JSON, with each of its keys or indexes."""
     keys = list(data) if isinstance(data, dict) else list(range(len(data))) if isinstance(data, list) else []
@@ -64,7 +84,7 @@ def mutated(draw: st.DrawFn, valid: Any, most: int = 3) -> Any:
         if how == "missing":
             del container[key]
         elif how == "replaced" or isinstance(container, list):
-            container[key] = draw(JUNK)
+            container[key] = draw(instead(container[key]))
         else:
             container[draw(st.sampled_from(WORDS))] = draw(JUNK)
     return data
