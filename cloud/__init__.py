@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     from . import sourcetree as sourcetree
     from . import storage as storage
     from . import sweep as sweep
+    from . import sweep_end as sweep_end
     from . import sweep_plan as sweep_plan
+    from . import sweep_record as sweep_record
     from . import sweep_tasks as sweep_tasks
     from . import sweep_view as sweep_view
     from . import sweeps as sweeps

@@ -20,7 +20,7 @@ from typing import Any
 
 from .config import Settings
 from .policies import OURS
-from .runner import RETRY, START
+from .runner import KEY, RETRY, START
 from .tags import specification
 
 BATCH = "solver:batch"
@@ -185,18 +185,24 @@ def job_definition(settings: Settings, definition: Definition) -> dict[str, Any]
 
 
 def submission(
-    *, name: str, queue: str, definition: str, size: int, runner: str, attempts: int, max_seconds: int
+    *, name: str, queue: str, definition: str, size: int, runner: str, key: str, attempts: int, max_seconds: int
 ) -> dict[str, Any]:
     """SubmitJob: an array job, or a plain one of a single child.
 
-    definition: its ARN. size: number of children. runner: s3:// path of their script. max_seconds: that each may run.
+    definition: its ARN. size: number of children. runner: s3:// path of their script. key: what they sign with.
+    max_seconds: that each may run.
     """
     return {
         "jobName": name,
         "jobQueue": queue,
         "jobDefinition": definition,
         **({"arrayProperties": {"size": size}} if size > 1 else {}),
-        "containerOverrides": {"environment": [{"name": "SOLVER_RUNNER", "value": runner}]},
+        "containerOverrides": {
+            "environment": [
+                {"name": "SOLVER_RUNNER", "value": runner},
+                *([{"name": KEY, "value": key}] if key else []),
+            ]
+        },
         "retryStrategy": {"attempts": attempts, "evaluateOnExit": list(RETRIES)},
         "timeout": {"attemptDurationSeconds": max_seconds + TIMEOUT_GRACE},
     }

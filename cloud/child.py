@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from . import display, storage
+from . import display, signatures, storage
 from .aws import Aws, aws_errors
 from .errors import CloudError
 from .records import FINAL, File, Record
-from .sweeps import Asked, Sweep
+from .sweep_record import Asked, Sweep
 
 MOST_LOOKED_UP = 100
 """Of how many children the latest lines are looked up, each by a call."""
 
-ORDER = ("queued", "starting", "running", "complete", "failed", "terminated")
+MOST_BYTES = 50_000_000
+"""That a record may have: a quarter of a million files are in one of so many."""
+
+ORDER = ("queued", "starting", "running", "complete", "failed", "terminated", "unsubmitted")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Child:
     index: int
     asked: Asked
     state: str
-    """One of ORDER."""
+    """One of ORDER, or a word of Batch's that is new."""
     attempts: int
     started_at: datetime | None
     ended_at: datetime | None
@@ -40,6 +44,8 @@ class Child:
     """Whether `dollars` is what it has counted itself, and not reckoned from its time."""
     latest: str = ""
     """The trainer's latest line, if it was looked up."""
+    log_stream: str = ""
+    """What its container has printed last, in CloudWatch Logs; "" if there is none."""
 
     @property
     def id(self) -> str:
@@ -51,8 +57,13 @@ class Child:
         return f"sweeps/{self.id}/"
 
 
-def with_latest(aws: Aws, children: Sequence[Child]) -> Sequence[Child]:
-    """The same children with the latest line of those that train or have failed, unless there are very many."""
+class Unreadable(CloudError):
+    """A child's record is there, and is of no use."""
+
+
+def with_latest(aws: Aws, sweep: Sweep, children: Sequence[Child]) -> Sequence[Child]:
+    """The same children with the latest line of those that train or have failed, and with the reason that the latter
+    have given themselves, unless there are very many."""
     if len(children) > MOST_LOOKED_UP:
         return children
     _ = aws.s3, aws.bucket  # made before the threads that use them
@@ -60,23 +71,49 @@ def with_latest(aws: Aws, children: Sequence[Child]) -> Sequence[Child]:
     def looked_up(child: Child) -> Child:
         if child.state not in ("running", "failed"):
             return child
-        return replace(child, latest=display.last_line(storage.tail(aws, f"{child.prefix}logs/trainer.log")))
+        latest = display.last_line(storage.tail(aws, f"{child.prefix}logs/trainer.log"))
+        return replace(child, latest=latest, reason=_own_reason(aws, sweep, child))
 
     with ThreadPoolExecutor(16) as threads:
         return list(threads.map(looked_up, children))
 
 
-def bundles(aws: Aws, children: Sequence[Child]) -> tuple[tuple[File, ...], dict[str, str]]:
-    """The files of the bundles of complete children, and where below the sweep each is.
+def _own_reason(aws: Aws, sweep: Sweep, child: Child) -> str:
+    """Why a child says that it has failed; Batch knows no more than its exit code."""
+    if child.state != "failed":
+        return child.reason
+    try:
+        record = read_record(aws, sweep, child.index)
+    except Unreadable as error:
+        return f"{child.reason}; {error.problem}" if error.problem not in child.reason else child.reason
+    return record.reason if record and record.status == "failed" and record.reason else child.reason
 
-    Each child's files are in a directory that is called as its parameters are.
-    """
+
+@dataclass(frozen=True)
+class Bundles:
+    """The files of the bundles of complete children, each child's in a directory that is called as its parameters are."""
+
+    files: tuple[File, ...] = ()
+    keys: dict[str, str] = field(default_factory=dict)
+    """Where below the sweep each file is, by its path."""
+    problems: tuple[str, ...] = ()
+    """Why the bundles of other children cannot be had, a line for each."""
+
+
+def bundles(aws: Aws, sweep: Sweep, children: Sequence[Child]) -> Bundles:
+    """What there is to download of complete children; one whose record is of no use does not take the others."""
     _ = aws.s3, aws.bucket  # made before the threads that use them
+    problems = []
 
     def files(child: Child) -> list[tuple[File, str]]:
-        record = _record(aws, child.prefix)
-        if record is None:
-            raise CloudError(f"{child.id} is complete, but has no record in S3", fix=f"inv retry {child.sweep}")
+        try:
+            record = read_record(aws, sweep, child.index)
+            if record is None:
+                raise Unreadable("it has no record in S3")
+            check_paths(record.bundle)
+        except Unreadable as error:
+            problems.append((child.index, f"{child.id}: {error.problem}"))
+            return []
         return [
             (replace(file, path=f"{child.asked.name}/{file.path}"), f"{child.index}/bundle/{file.path}")
             for file in record.bundle
@@ -84,12 +121,30 @@ def bundles(aws: Aws, children: Sequence[Child]) -> tuple[tuple[File, ...], dict
 
     with ThreadPoolExecutor(32) as threads:
         found = [pair for pairs in threads.map(files, children) for pair in pairs]
-    return tuple(file for file, _ in found), {file.path: key for file, key in found}
+    return Bundles(
+        tuple(file for file, _ in found),
+        {file.path: key for file, key in found},
+        tuple(problem for _, problem in sorted(problems)),
+    )
+
+
+def check_paths(files: Sequence[File]) -> None:
+    """Raise Unreadable for names that lead out of a child's directory, or could not be there together."""
+    paths = {str(file.path) for file in files}
+    for path in paths:
+        parts = path.split("/")
+        inner = ["/".join(parts[:length]) for length in range(1, len(parts))]
+        if not {"", ".", ".."}.isdisjoint(parts) or "\0" in path or not paths.isdisjoint(inner):
+            raise Unreadable(f"record unreadable: it names a file {path!r}")
 
 
 def kept(aws: Aws, sweep: Sweep, index: int) -> Child:
     """A child that Batch has forgotten, from its record."""
-    record = _record(aws, f"sweeps/{sweep.id}/{index}/")
+    record, forgotten = None, "AWS Batch has forgotten it, and it has left no last word"
+    try:
+        record = read_record(aws, sweep, index)
+    except Unreadable as error:
+        forgotten = f"AWS Batch has forgotten it; {error.problem}"
     final = record is not None and record.status in FINAL
     attempts = record.attempts if record else ()
     dollars = [one.dollars for one in attempts]
@@ -103,14 +158,29 @@ def kept(aws: Aws, sweep: Sweep, index: int) -> Child:
         ended_at=record.ended_at if record else None,
         seconds=sum(one.seconds for one in attempts),
         exit_code=record.exit_code if record else None,
-        reason=record.reason if record and final else "AWS Batch has forgotten it, and it has left no last word",
+        reason=record.reason if record and final else forgotten,
         dollars=None if None in dollars else sum(one for one in dollars if one is not None),
     )
 
 
-def _record(aws: Aws, prefix: str) -> Record | None:
-    with aws_errors(f"read the record below {prefix}"):
+def read_record(aws: Aws, sweep: Sweep, index: int) -> Record | None:
+    """What a child says of itself; None if it has said nothing. Raises Unreadable.
+
+    Children of other sweeps may write there, too: it counts only with the signature of its sweep.
+    """
+    child = f"{sweep.id}/{index}"
+    with aws_errors(f"read the record of {child}"):
         try:
-            return Record.parse(storage.read(aws, f"{prefix}job.json")[0])
+            data = json.loads(storage.small(aws, f"sweeps/{child}/job.json", MOST_BYTES))
+            if not signatures.is_signed(data, sweep.key):
+                raise ValueError("it is not signed by its sweep")
+            record = Record.of(data)
+            if record.job != child:
+                raise ValueError(f"it is of {record.job}")
         except aws.s3.exceptions.NoSuchKey:
             return None
+        except KeyError as error:
+            raise Unreadable(f"record unreadable: it has no {error}") from None
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise Unreadable(f"record unreadable: {error}") from None
+    return record

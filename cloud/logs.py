@@ -11,7 +11,7 @@ from .display import say
 from .errors import CloudError
 from .jobs import Job
 from .records import FINAL
-from .sweeps import Sweep
+from .sweep_record import Sweep
 from .watch import POLL_SECONDS
 
 

@@ -26,6 +26,22 @@ def read(aws: Aws, key: str, **options: str) -> tuple[bytes, str]:
     return _again(once)
 
 
+def small(aws: Aws, key: str, most: int) -> bytes:
+    """An object's content, whole, if it has at most so many bytes. Raises ValueError if it has more.
+
+    For use inside `aws_errors`, as `read` is.
+    """
+
+    def once() -> bytes:
+        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
+        if found["ContentLength"] > most:
+            found["Body"].close()
+            raise ValueError(f"it has {found['ContentLength']:,} bytes")
+        return found["Body"].read()
+
+    return _again(once)
+
+
 OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 """S3's answers to a conditional write that another writer was faster than:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""

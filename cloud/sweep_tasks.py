@@ -113,7 +113,7 @@ def agree(aws: cloud.aws.Aws, plan: cloud.sweep_plan.Plan, *, yes: bool) -> None
             raise cloud.errors.CloudError("nothing was built or submitted")
 
 
-def found(aws: cloud.aws.Aws, reference: str) -> cloud.sweeps.Sweep:
+def found(aws: cloud.aws.Aws, reference: str) -> cloud.sweep_record.Sweep:
     """The sweep that is meant, and not one of its children."""
     id, child = cloud.sweeps.parse(reference)
     if child is not None:
@@ -129,14 +129,14 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
     if index is not None:
-        child = cloud.child.with_latest(aws, [cloud.children.look_at(aws, sweep, index)])[0]
+        child = cloud.child.with_latest(aws, sweep, [cloud.children.look_at(aws, sweep, index)])[0]
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
         for key, value in cloud.sweep_view.facts(sweep, child, aws.bucket).items():
             print(f"{key:<10} {value}")
         return
-    children = cloud.child.with_latest(aws, cloud.children.look(aws, sweep))
+    children = cloud.child.with_latest(aws, sweep, cloud.children.look(aws, sweep))
     if json:
         cloud.display.print_json(cloud.sweep_view.sweep_json(sweep, children))
         return
@@ -147,7 +147,7 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
 
 def every(aws: cloud.aws.Aws, *, json: bool) -> None:
     """A row for each sweep, newest first."""
-    sweeps, view = cloud.sweeps.every(aws), cloud.sweep_view
+    (sweeps, unreadable), view = cloud.sweeps.every(aws), cloud.sweep_view
     summaries = cloud.children.summaries(aws, sweeps)
     rows = [view.listed(sweep, summaries.get(sweep.id, "")) for sweep in sweeps]
     if json:
@@ -156,8 +156,10 @@ def every(aws: cloud.aws.Aws, *, json: bool) -> None:
         )
     elif rows:
         cloud.display.table(view.LISTED, rows)
-    else:
+    elif not unreadable:
         cloud.display.say("no sweeps yet; `inv sweep` starts one")
+    for error in unreadable.values():
+        cloud.display.say(error.problem)
 
 
 def logs(aws: cloud.aws.Aws, reference: str, *, follow: bool) -> None:
@@ -179,29 +181,35 @@ def download(aws: cloud.aws.Aws, reference: str, output: str | None) -> Path:
     if not complete:
         raise cloud.errors.CloudError(f"no model of {reference} is complete", fix=f"inv status {reference}")
     directory = Path(cloud.config.check_output(output or sweep.asked["output"])).expanduser()
-    files, keys = cloud.child.bundles(aws, complete)
+    found = cloud.child.bundles(aws, sweep, complete)
 
     def waiting() -> None:
         cloud.display.say(f"another download into {directory} is under way; waiting")
 
-    total = sum(file.size for file in files)
-    left = "what is there is whole, and the same again fetches the rest"
+    total = sum(file.size for file in found.files)
+    left = "what is there is whole; run the command again to fetch the rest"
     with cloud.errors.interruptible(left), cloud.display.byte_progress(reference, total) as progress:
         done = cloud.download.download(
-            aws, sweep.prefix, files, directory, progress=progress, waiting=waiting, keys=keys
+            aws, sweep.prefix, found.files, directory, progress=progress, waiting=waiting, keys=found.keys
         )
     cloud.display.say(f"{done.fetched} files fetched ({done.bytes:,} bytes), {done.kept} were there already")
     if len(complete) < len(children):
         cloud.display.say(f"{len(complete)} of {len(children)} are complete: {cloud.children.counted(children)}")
+    if found.problems:
+        for problem in found.problems:
+            cloud.display.say(problem)
+        raise cloud.errors.CloudError(
+            f"{len(found.problems)} of {len(complete)} models could not be fetched; the others are in {directory}"
+        )
     return directory
 
 
 def terminate(aws: cloud.aws.Aws, reference: str) -> None:
     """End all children now; what they have written stays in S3."""
     id, index = cloud.sweeps.parse(reference)
-    sweep = cloud.sweeps.find(aws, id)
-    if cloud.sweep.terminate(aws, sweep, index):
-        print(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
+    end = cloud.sweep_end
+    if end.all_jobs(aws, id) if index is None else end.child(aws, cloud.sweeps.find(aws, id), index):
+        print(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/sweeps/{reference}/")
     else:
         cloud.display.say(f"{reference} has ended already")
 
@@ -221,7 +229,7 @@ def check(sweep: str, children: list[cloud.child.Child]) -> None:
         )
 
 
-def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None = None) -> list[cloud.child.Child]:
+def follow(aws: cloud.aws.Aws, sweep: cloud.sweep_record.Sweep, *, poll: float | None = None) -> list[cloud.child.Child]:
     """Say each change of the children's counts until all have ended."""
     before = None
     with cloud.errors.interruptible(f"the sweep goes on: inv status {sweep.id}"):
@@ -231,7 +239,7 @@ def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None 
             if now != before:
                 before = now
                 cloud.display.say(f"{sweep.id}  {now}")
-            if all(child.state in cloud.records.FINAL for child in children):
+            if all(child.state in cloud.children.ENDED for child in children):
                 return children
             time.sleep(poll or max(cloud.watch.POLL_SECONDS, len(children) / 50))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ from typing import Any
 import pytest
 
 from bench import demands
-from cloud import batch, child, children, grid, image, pool, results, sweep, sweep_plan, sweeps, teardown
+from cloud import batch, child, children, grid, image, pool, results, sweep, sweep_end, sweep_plan, sweeps, teardown
 from cloud.aws import Aws
 from cloud.errors import CloudError, UsageError
 from cloud.sweep_plan import Plan, Wishes
-from cloud.sweeps import Run, Sweep
+from cloud.sweep_record import Sweep
 
 from .conftest import record
 from .localcloud.conftest import FakeCloud, eventually
@@ -34,8 +35,8 @@ def account(ready: Aws, home: Path) -> Iterator[Aws]:
     list(sweep_plan.set_up(aws, dry_run=False))
     yield aws
     for id in sweeps.ids(aws):
-        if there := sweeps.read(aws, id):
-            sweep.terminate(aws, there, None)
+        with contextlib.suppress(CloudError):  # there was nothing to end
+            sweep_end.all_jobs(aws, id)
 
 
 def planned(aws: Aws, *axes: str, config: bytes = b"iterations: 1\nseed: 1\n") -> Plan:
@@ -77,7 +78,7 @@ def test_everything_the_children_need_is_in_s3_before_they_run(account: Aws) -> 
         {"iterations": 10, "seed": 1},
         {"iterations": 10, "seed": 2},
     ]
-    config = account.s3.get_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/4/config/config.yaml")["Body"]
+    config = account.s3.get_object(Bucket=account.bucket, Key=f"configs/{there.id}/4/config.yaml")["Body"]
     assert config.read() == b"iterations: 20\nseed: 2\n"
     (job,) = account.batch.describe_jobs(jobs=[there.runs[0].job])["jobs"]
     assert job["arrayProperties"]["size"] == 6
@@ -100,7 +101,7 @@ def test_machines_belong_to_batch_and_are_no_jobs(account: Aws) -> None:
     assert machine["InstanceLifecycle"] == "spot"
     assert machine["MetadataOptions"]["HttpTokens"] == "required"
     assert {tag["Key"] for tag in machine["Tags"]}.isdisjoint({"solver:cloud", "solver:status"})
-    sweep.terminate(account, there, None)
+    sweep_end.all_jobs(account, there.id)
     settled(account, there, *["terminated"] * 4)
 
 
@@ -167,7 +168,7 @@ def test_a_launcher_that_died_before_it_submitted_is_taken_up(account: Aws) -> N
 
 def test_a_launcher_that_died_after_it_submitted_is_found_by_name(account: Aws) -> None:
     there = submitted(account, "seed=1,2")
-    forgotten = sweeps.write(account, there.with_run(Run(there.runs[0].name, (), "")))
+    forgotten = sweeps.write(account, there.with_run(replace(there.runs[0], job="")))
     claimed = sweep.claim(account, planned(account, "seed=1,2"))
     assert (claimed.sweep, claimed.running) == (there.id, True)
     assert sweep.submit_run(account, forgotten, print).runs == there.runs
@@ -185,7 +186,7 @@ def test_a_launcher_that_may_be_submitting_is_waited_for(account: Aws, monkeypat
             sweep.submit(account, plan, claimed, print)
     with pytest.raises(CloudError, match="was about to be submitted"):
         sweep.submit(account, plan, claimed, print)
-    monkeypatch.setattr(sweep, "SETTLING", sweep.SETTLING * 0)
+    monkeypatch.setattr(sweep, "SETTLING", children.SETTLING * 0)
     assert sweep.submit(account, plan, claimed, print).runs[0].job
 
 
@@ -202,7 +203,7 @@ def test_a_thousand_children_are_listed_in_twelve_calls(account: Aws, cloud: Fak
     account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/7/1500", Body=b"")
     fresh = Aws(account.settings)
     made = counted_calls(fresh)
-    found = child.with_latest(fresh, children.look(fresh, sweeps.find(fresh, there.id)))
+    found = child.with_latest(fresh, there, children.look(fresh, sweeps.find(fresh, there.id)))
     assert len(found) == 1000
     assert [child.index for child in found] == list(range(1000))
     assert len(made) <= 12, made
@@ -241,7 +242,8 @@ def test_all_sweeps_are_listed_newest_first(account: Aws, cloud: FakeCloud) -> N
     settled(account, second, "running")
     finish(cloud, first, "0", exit=1)
     settled(account, first, "failed", "running")
-    found = sweeps.every(account)
+    found, unreadable = sweeps.every(account)
+    assert unreadable == {}
     assert {sweep.id for sweep in found} == {first.id, second.id}
     told = children.summaries(account, found)
     assert told == {first.id: "1 running, 1 failed", second.id: "1 running"}
@@ -254,7 +256,7 @@ def test_what_batch_has_forgotten_the_records_tell(account: Aws, monkeypatch: py
         told = record(f"{there.id}/{index}", status=status, reason="trainer exited with 3" if index else "")
         key = f"sweeps/{there.id}/{index}/job.json"
         account.s3.put_object(Bucket=account.bucket, Key=key, Body=json.dumps(told).encode())
-    forgotten = there.with_run(Run(there.runs[0].name, (), "00000000-0000-0000-0000-000000000000"))
+    forgotten = there.with_run(replace(there.runs[0], job="00000000-0000-0000-0000-000000000000"))
     assert states(account, forgotten) == ["queued"] * 3
     monkeypatch.setattr(children, "SETTLED", children.SETTLED * 0)
     first, second, third = children.look(account, forgotten)
@@ -297,7 +299,7 @@ def test_setup_is_done_once_and_undone_by_teardown(account: Aws) -> None:
     there = submitted(account, "seed=1,2")
     with pytest.raises(CloudError, match=f"not while a sweep lives: {there.id}"):
         teardown.look(account, bucket_too=False)
-    sweep.terminate(account, there, None)
+    sweep_end.all_jobs(account, there.id)
     settled(account, there, "terminated", "terminated")
     eventually(lambda: not _machines(account), 20)
     for one in teardown.look(account, bucket_too=True):
