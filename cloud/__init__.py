@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from . import aws as aws
     from . import bake as bake
     from . import batch as batch
+    from . import batch_jobs as batch_jobs
+    from . import batch_logs as batch_logs
     from . import bucket as bucket
     from . import bundle_directory as bundle_directory
     from . import cache as cache
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from . import roles as roles
     from . import runner as runner
     from . import session as session
+    from . import signatures as signatures
     from . import sourcetree as sourcetree
     from . import storage as storage
     from . import sweep as sweep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,8 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
+        if child.state == "failed" and not child.latest:
+            child = replace(child, latest="\n           ".join(cloud.batch_logs.last_words(aws, child)[-5:]))
         for key, value in cloud.sweep_view.facts(sweep, child, aws.bucket).items():
             print(f"{key:<10} {value}")
         return
@@ -229,7 +232,9 @@ def check(sweep: str, children: list[cloud.child.Child]) -> None:
         )
 
 
-def follow(aws: cloud.aws.Aws, sweep: cloud.sweep_record.Sweep, *, poll: float | None = None) -> list[cloud.child.Child]:
+def follow(
+    aws: cloud.aws.Aws, sweep: cloud.sweep_record.Sweep, *, poll: float | None = None
+) -> list[cloud.child.Child]:
     """Say each change of the children's counts until all have ended."""
     before = None
     with cloud.errors.interruptible(f"the sweep goes on: inv status {sweep.id}"):
@@ -277,7 +282,7 @@ def results(
     """What a sweep has found: parameters and metrics."""
     there = found(aws, sweep)
     children = cloud.children.look(aws, there)
-    table = cloud.results.look(aws, children)
+    table = cloud.results.look(aws, there, children)
     if plot:
         cloud.results.plot(table, Path(plot).expanduser(), metric, against)
         cloud.display.say(f"drawn in {plot}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,21 @@ from typing import Any
 import pytest
 
 from bench import demands
-from cloud import batch, child, children, grid, image, pool, results, sweep, sweep_end, sweep_plan, sweeps, teardown
+from cloud import (
+    batch,
+    child,
+    children,
+    grid,
+    image,
+    pool,
+    results,
+    signatures,
+    sweep,
+    sweep_end,
+    sweep_plan,
+    sweeps,
+    teardown,
+)
 from cloud.aws import Aws
 from cloud.errors import CloudError, UsageError
 from cloud.sweep_plan import Plan, Wishes
@@ -61,6 +76,30 @@ def states(aws: Aws, there: Sweep) -> list[str]:
 
 def settled(aws: Aws, there: Sweep, *expected: str) -> None:
     eventually(lambda: states(aws, there) == list(expected))
+
+
+def put(aws: Aws, key: str, body: bytes = b"") -> None:
+    aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=body)
+
+
+def noted(aws: Aws, there: Sweep, index: int, micro: int, key: str = "") -> None:
+    """A child notes its cost, in micro-dollars."""
+    signed = signatures.signature(key or there.key, f"cost {there.id}/{index} {micro}")
+    put(aws, f"sweeps/{there.id}/costs/{index}/{micro}-{signed[:16]}")
+
+
+def told(aws: Aws, there: Sweep, index: int, key: str = "", **changes: Any) -> None:
+    """A child writes its record."""
+    told = record(f"{there.id}/{index}", **changes)
+    told["signature"] = signatures.signature(key or there.key, signatures.canonical(told))
+    put(aws, f"sweeps/{there.id}/{index}/job.json", json.dumps(told).encode())
+
+
+def left(aws: Aws, there: Sweep, index: int, metrics: bytes, **changes: Any) -> None:
+    """A child has ended well and left metrics."""
+    put(aws, f"sweeps/{there.id}/{index}/bundle/metrics.json", metrics)
+    file = {"path": "metrics.json", "size": len(metrics), "sha256": hashlib.sha256(metrics).hexdigest()}
+    told(aws, there, index, bundle=[file], **changes)
 
 
 def counted_calls(aws: Aws) -> list[str]:
@@ -111,8 +150,8 @@ def test_children_are_told_by_how_they_ended(account: Aws, cloud: FakeCloud) -> 
     finish(cloud, there, "0")
     finish(cloud, there, "1", exit=3)
     settled(account, there, "complete", "failed", "running", "running")
-    account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/0/1500", Body=b"")
-    account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/0/20500", Body=b"")
+    noted(account, there, 0, 9_500)
+    noted(account, there, 0, 20_500)  # S3 lists it before the other
     first, second, third, _ = children.look(account, there)
     assert (first.dollars, first.exact, first.exit_code) == (0.0205, True, 0)
     assert (second.reason, second.exit_code, second.attempts) == ("exit code 3", 3, 1)
@@ -200,7 +239,7 @@ def test_a_thousand_children_are_listed_in_twelve_calls(account: Aws, cloud: Fak
     assert Counter(made) == demanded(demands.SWEEPS["sweep"](1000), claim=1)
     settled_few = eventually(lambda: states(account, there).count("running") >= 8)
     assert settled_few
-    account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/7/1500", Body=b"")
+    noted(account, there, 7, 1500)
     fresh = Aws(account.settings)
     made = counted_calls(fresh)
     found = child.with_latest(fresh, there, children.look(fresh, sweeps.find(fresh, there.id)))
@@ -223,10 +262,9 @@ def test_the_results_are_what_the_trainers_left(account: Aws, cloud: FakeCloud, 
     finish(cloud, there, "0-2")
     settled(account, there, "complete", "complete", "complete", "running")
     for index in (0, 2):
-        body = json.dumps({"exploitability": 0.5 / (index + 1), "seed": 9, "nested": {"a": 1}}).encode()
-        key = f"sweeps/{there.id}/{index}/bundle/metrics.json"
-        account.s3.put_object(Bucket=account.bucket, Key=key, Body=body)
-    table = results.look(account, children.look(account, there))
+        left(account, there, index, json.dumps({"exploitability": 0.5 / (index + 1), "seed": 9, "nested": {}}).encode())
+    told(account, there, 1)
+    table = results.look(account, there, children.look(account, there))
     assert table.headings == ("child", "iterations", "seed", "exploitability", "metrics.seed")
     assert table.rows == [(0, 10, 1, 0.5, 9), (1, 10, 2, None, None), (2, 20, 1, 0.5 / 3, 9)]
     results.plot(table, tmp_path / "plot.png", None, None)
@@ -253,9 +291,7 @@ def test_what_batch_has_forgotten_the_records_tell(account: Aws, monkeypatch: py
     """Batch keeps jobs for a week: https://docs.aws.amazon.com/batch/latest/userguide/job_states.html"""
     there = submitted(account, "seed=1..3")
     for index, status in enumerate(("complete", "failed")):
-        told = record(f"{there.id}/{index}", status=status, reason="trainer exited with 3" if index else "")
-        key = f"sweeps/{there.id}/{index}/job.json"
-        account.s3.put_object(Bucket=account.bucket, Key=key, Body=json.dumps(told).encode())
+        told(account, there, index, status=status, reason="trainer exited with 3" if index else "")
     forgotten = there.with_run(replace(there.runs[0], job="00000000-0000-0000-0000-000000000000"))
     assert states(account, forgotten) == ["queued"] * 3
     monkeypatch.setattr(children, "SETTLED", children.SETTLED * 0)
@@ -269,7 +305,7 @@ def test_what_batch_has_forgotten_the_records_tell(account: Aws, monkeypatch: py
 def test_no_results_without_a_complete_child(account: Aws) -> None:
     there = submitted(account, "seed=1,2")
     with pytest.raises(CloudError, match="is complete"):
-        results.look(account, children.look(account, there))
+        results.look(account, there, children.look(account, there))
 
 
 def test_a_definition_is_registered_once_for_each_image(account: Aws) -> None:

@@ -123,7 +123,9 @@ class User:
                 assert index is not None
                 sweep = cloud.sweeps.find(self.aws, id)
                 child = cloud.children.look_at(self.aws, sweep, index)
-                cloud.display.print_json(cloud.sweep_view.child_json(*cloud.child.with_latest(self.aws, sweep, [child])))
+                cloud.display.print_json(
+                    cloud.sweep_view.child_json(*cloud.child.with_latest(self.aws, sweep, [child]))
+                )
             else:
                 cloud.display.print_json(cloud.job_view.job_json(*cloud.watch.look(self.aws, job, say=lambda _: None)))
         found: dict[str, Any] = json.loads(printed.getvalue())

@@ -291,7 +291,7 @@ def test_what_a_trainer_leaves_running_ends_with_it(child: Child) -> None:
 
 
 def test_it_signs_its_record_and_the_trainer_does_not_get_the_key(child: Child) -> None:
-    child.write("trainer", "echo \"key: ${SOLVER_KEY-none}\"\n")
+    child.write("trainer", 'echo "key: ${SOLVER_KEY-none}"\n')
     child.boot()
     assert child.stored("logs/trainer.log") == "key: none\n"
     assert child.record
