@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from . import git as git
     from . import grid as grid
     from . import image as image
+    from . import image_check as image_check
     from . import instance_types as instance_types
     from . import job_view as job_view
     from . import jobs as jobs

@@ -34,6 +34,10 @@ STOP_TIMEOUT = "2m"
 """How long a container that is told to stop has for a checkpoint and a last sync; ECS's own 30 s are too short:
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html"""
 
+USER = "0"
+"""Root, whatever the image's USER is: a child's files are in /solver, which only root can make. As a number it needs no
+/etc/passwd: https://docs.aws.amazon.com/batch/latest/APIReference/API_ContainerProperties.html"""
+
 TIMEOUT_GRACE = 3600
 """Seconds from a child's own deadline to Batch's, so that the child has the last word."""
 
@@ -173,6 +177,7 @@ def job_definition(settings: Settings, definition: Definition) -> dict[str, Any]
         "containerProperties": {
             "image": definition.image,
             "command": ["bash", "-c", START],
+            "user": USER,
             "jobRoleArn": definition.role,
             "resourceRequirements": [
                 {"type": "VCPU", "value": str(definition.vcpus)},

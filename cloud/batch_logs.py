@@ -12,7 +12,8 @@ LINES = 50
 
 
 def last_words(aws: Aws, child: Child) -> list[str]:
-    """The last lines that the container of a child's latest attempt has printed; none if Batch has kept none."""
+    """The last lines that the container of a child's latest attempt has printed; none if Batch has kept none, or this
+    user may not read them."""
     if not child.log_stream:
         return []
     with aws_errors(f"read what the container of {child.id} has printed"):
@@ -21,7 +22,7 @@ def last_words(aws: Aws, child: Child) -> list[str]:
                 logGroupName=GROUP, logStreamName=child.log_stream, limit=LINES, startFromHead=False
             )
         except aws.logs.exceptions.ClientError as error:
-            if error_code(error) != "ResourceNotFoundException":
+            if error_code(error) not in ("ResourceNotFoundException", "AccessDeniedException"):
                 raise
             return []
     return [str(event.get("message", "")) for event in found.get("events", [])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,14 +10,15 @@ from datetime import datetime
 from . import display, signatures, storage
 from .aws import Aws, aws_errors
 from .errors import CloudError
+from .parsing import decode, mapping
 from .records import FINAL, File, Record
 from .sweep_record import Asked, Sweep
 
 MOST_LOOKED_UP = 100
 """Of how many children the latest lines are looked up, each by a call."""
 
-MOST_BYTES = 50_000_000
-"""That a record may have: a quarter of a million files are in one of so many."""
+MOST_BYTES = 32 << 20
+"""Of a record: one with a bundle of 100,000 files has some 15 MB."""
 
 ORDER = ("queued", "starting", "running", "complete", "failed", "terminated", "unsubmitted")
 
@@ -91,7 +91,7 @@ def _own_reason(aws: Aws, sweep: Sweep, child: Child) -> str:
 
 @dataclass(frozen=True)
 class Bundles:
-    """The files of the bundles of complete children, each child's in a directory that is called as its parameters are."""
+    """The files of complete children's bundles, each child's in a directory that is called as its parameters are."""
 
     files: tuple[File, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def read_record(aws: Aws, sweep: Sweep, index: int) -> Record | None:
     child = f"{sweep.id}/{index}"
     with aws_errors(f"read the record of {child}"):
         try:
-            data = json.loads(storage.small(aws, f"sweeps/{child}/job.json", MOST_BYTES))
+            data = mapping(decode(storage.read(aws, f"sweeps/{child}/job.json", most=MOST_BYTES)[0]), "it")
             if not signatures.is_signed(data, sweep.key):
                 raise ValueError("it is not signed by its sweep")
             record = Record.of(data)

@@ -107,7 +107,7 @@ def _metrics(aws: Aws, sweep: Sweep, child: Child) -> tuple[dict[str, Value], st
         return {}, "" if record else "it has no record in S3"
     with aws_errors(f"read the metrics of {child.id}"):
         try:
-            body = storage.small(aws, f"{child.prefix}bundle/{METRICS}", MOST_BYTES)
+            body = storage.read(aws, f"{child.prefix}bundle/{METRICS}", most=MOST_BYTES)[0]
             if hashlib.sha256(body).hexdigest() != file.sha256:
                 return {}, f"{METRICS} is not what the record says (sha256 differs)"
             found = json.loads(body)

@@ -28,11 +28,14 @@ KEY = "SOLVER_KEY"
 TOOLS = ("aws", "curl", "python3")
 """What the trainer's image must have for it, besides bash and coreutils."""
 
-START = f"""\
-for tool in {" ".join(TOOLS)}; do
+FIND_TOOLS = f"""\
+for tool in sha256sum {" ".join(TOOLS)}; do
     command -v "$tool" >/dev/null || {{ echo "the image has no $tool, which a sweep needs" >&2; exit 1; }}
 done
-script=$(aws s3 cp --only-show-errors "$SOLVER_RUNNER" -) || exit {RETRY}
+"""
+
+START = f"""\
+{FIND_TOOLS}script=$(aws s3 cp --only-show-errors "$SOLVER_RUNNER" -) || exit {RETRY}
 if [[ $(printf '%s\\n' "$script" | sha256sum) != "${{SOLVER_RUNNER##*/}}  -" ]]; then
     echo "$SOLVER_RUNNER is not the script that was submitted (its sha256 differs): nothing was run" >&2
     exit 1

@@ -13,31 +13,19 @@ ATTEMPTS = 8
 Result = TypeVar("Result")
 
 
-def read(aws: Aws, key: str, **options: str) -> tuple[bytes, str]:
+def read(aws: Aws, key: str, *, most: int | None = None, **options: str) -> tuple[bytes, str]:
     """An object's content, whole, and its ETag.
 
-    options: of GetObject, in boto3's spelling. For use inside `aws_errors`: raises botocore's errors, NoSuchKey too.
+    most: bytes that it may have; raises ValueError for a larger one, which is not read. options: of GetObject, in
+    boto3's spelling. For use inside `aws_errors`: raises botocore's errors, NoSuchKey too.
     """
 
     def once() -> tuple[bytes, str]:
         found = aws.s3.get_object(Bucket=aws.bucket, Key=key, **options)  # type: ignore[arg-type]
-        return found["Body"].read(), found["ETag"]
-
-    return _again(once)
-
-
-def small(aws: Aws, key: str, most: int) -> bytes:
-    """An object's content, whole, if it has at most so many bytes. Raises ValueError if it has more.
-
-    For use inside `aws_errors`, as `read` is.
-    """
-
-    def once() -> bytes:
-        found = aws.s3.get_object(Bucket=aws.bucket, Key=key)
-        if found["ContentLength"] > most:
+        if most is not None and found["ContentLength"] > most:
             found["Body"].close()
-            raise ValueError(f"it has {found['ContentLength']:,} bytes")
-        return found["Body"].read()
+            raise ValueError(f"it has {found['ContentLength']:,} bytes, more than {most:,}")
+        return found["Body"].read(), found["ETag"]
 
     return _again(once)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from math import isfinite
 from typing import Any, Self
 
 from .grid import Value
+from .parsing import listed, mapping, moment, number, text, whole
 from .records import iso
 
 REGISTRY = "asked/sweeps/"
@@ -89,107 +89,85 @@ def run_name(sweep: str, number: int | str) -> str:
     return f"{sweep}-{number}"
 
 
-ASKED: dict[str, tuple[type, ...]] = {
-    "output": (str,),
-    "image": (str,),
-    "trainer": (str,),
-    "vcpus": (int,),
-    "memory_gib": (int, float),
-    "attempts": (int,),
-    "max_hours": (int, float),
-    "max_cost": (int, float, type(None)),
-    "sync_seconds": (int,),
+ASKED: dict[str, Callable[[Any, str], object]] = {
+    "output": text,
+    "image": text,
+    "trainer": text,
+    "vcpus": whole,
+    "memory_gib": number,
+    "attempts": whole,
+    "max_hours": number,
+    "max_cost": lambda value, what: None if value is None else number(value, what),
+    "sync_seconds": whole,
 }
 """What was asked of all children and is used again: by `download`, and by `retry`."""
 
 
 def of(data: Any, id: str) -> Sweep:
-    """A sweep from what its JSON holds. Raises ValueError, TypeError, AttributeError or KeyError when it is not one."""
-    if data["sweep"] != id:
-        raise ValueError(f"it is the record of {data['sweep']!r}")
-    submitted_at = _moment(data["submitted_at"])
-    asked = data["asked"]
-    for name, kinds in ASKED.items():
-        _typed(f"asked.{name}", asked[name], *kinds)
-    children = tuple(
-        Asked(check_name(one["name"]), _typed("config", one["config"], str), _parameters(one["parameters"]))
-        for one in data["children"]
-    )
+    """A sweep from what its JSON holds. Raises ValueError, which says why, when it is not one."""
+    data = mapping(data, "the record")
+    if data.get("sweep") != id:
+        raise ValueError("it is the record of another sweep")
+    submitted_at = moment(data.get("submitted_at"), "submitted_at")
+    asked = mapping(data.get("asked"), "asked")
+    for name, check in ASKED.items():
+        check(asked.get(name), f"asked.{name}")
+    children = tuple(map(_child, listed(data.get("children"), "children")))
     if not children:
         raise ValueError("it has no children")
-    vcpus = {_typed("type", name, str): _typed("vcpus", number, int) for name, number in data["vcpus"].items()}
+    vcpus = {type: whole(cpus, "vcpus", least=1) for type, cpus in mapping(data.get("vcpus"), "vcpus").items()}
     # One without runs is one whose launcher was killed before it wrote the first down.
     runs = tuple(
-        _run(one, run_name(id, number), len(children), submitted_at) for number, one in enumerate(data["runs"])
+        _run(one, run_name(id, place), len(children), submitted_at, whole_sweep=place == 0)
+        for place, one in enumerate(listed(data.get("runs"), "runs"))
     ) or (Run(run_name(id, 0), (), "", submitted_at),)
     return Sweep(
         id=id,
         submitted_at=submitted_at,
-        queue=_typed("queue", data["queue"], str),
-        definition=_typed("definition", data["definition"], str),
+        queue=text(data.get("queue"), "queue"),
+        definition=text(data.get("definition"), "definition"),
         asked=asked,
-        shares=tuple(
-            (
-                _one_of(vcpus, type),
-                _typed("market", market, str),
-                _typed("zone", zone, str),
-                float(_typed("price", dollars, int, float)),
-            )
-            for type, market, zone, dollars in data["shares"]
-        ),
+        shares=tuple(_share(one, vcpus) for one in listed(data.get("shares"), "shares")),
         vcpus=vcpus,
         children=children,
         runs=runs,
-        key=_typed("key", data.get("key", ""), str),
+        key=text(data.get("key", ""), "key"),
     )
 
 
-def _run(data: Any, name: str, children: int, submitted_at: datetime) -> Run:
-    if data["name"] != name:
-        raise ValueError(f"its run {name} is called {data['name']!r}")
-    numbers = tuple(_typed("child", number, int) for number in data["children"])
-    if len(set(numbers)) < len(numbers) or not all(0 <= number < children for number in numbers):
-        raise ValueError(f"{name} has children that the sweep has not")
-    if name == run_name(name.rpartition("-")[0], 0) and len(numbers) not in (0, children):
-        raise ValueError(f"{name} lacks children of the sweep")
-    since = _moment(data["since"]) if "since" in data else submitted_at
-    return Run(name, numbers, _typed("job", data["job"], str), since)
+def _child(data: Any) -> Asked:
+    data = mapping(data, "a child")
+    parameters = mapping(data.get("parameters"), "parameters")
+    for name, value in parameters.items():
+        if not isinstance(value, Value):
+            raise ValueError(f"parameter {name!r} is no value")  # noqa: TRY004  # as all that is malformed
+    return Asked(check_name(data.get("name")), text(data.get("config"), "config"), parameters)
 
 
 def check_name(name: Any) -> str:
     """The name of a child, which becomes a directory of `download`. Raises ValueError for one that leads elsewhere."""
-    if _typed("name", name, str) in ("", ".", "..") or "/" in name or "\0" in name:
+    name = text(name, "a child's name")
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError(f"a child is called {name!r}, which is no name of a directory")
     return str(name)
 
 
-def _typed(what: str, value: Any, *kinds: type) -> Any:
-    """A value that is of one of these types; JSON's numbers are finite, and true is none."""
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise TypeError(f"{what} is {value!r}")
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"{what} is {value!r}")
-    return value
+def _share(data: Any, vcpus: dict[str, int]) -> tuple[str, str, str, float]:
+    share = listed(data, "a share")
+    if len(share) != 4 or not isinstance(share[0], str) or share[0] not in vcpus:
+        raise ValueError("a share is not of a type, market, zone and price")
+    return share[0], text(share[1], "a market"), text(share[2], "a zone"), number(share[3], "a price")
 
 
-def _one_of(known: dict[str, int], type: Any) -> str:
-    if type not in known:
-        raise ValueError(f"it has a price of {type!r}, and not its vCPUs")
-    return str(type)
-
-
-def _parameters(given: Any) -> dict[str, Value]:
-    for name, value in given.items():
-        if not isinstance(value, Value):
-            raise TypeError(f"parameter {name} is {value!r}")
-    return dict(given)
-
-
-def _moment(text: Any) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    return moment
+def _run(data: Any, name: str, children: int, submitted_at: datetime, *, whole_sweep: bool) -> Run:
+    data = mapping(data, "a run")
+    if data.get("name") != name:
+        raise ValueError(f"its run {name} has another name")
+    numbers = tuple(whole(one, "a run's child", most=children - 1) for one in listed(data.get("children"), "children"))
+    if len(set(numbers)) < len(numbers) or (whole_sweep and len(numbers) not in (0, children)):
+        raise ValueError(f"its run {name} does not have each of its children once")
+    since = moment(data["since"], "since") if "since" in data else submitted_at
+    return Run(name, numbers, text(data.get("job"), "job"), since)
 
 
 def to_json(sweep: Sweep) -> dict[str, Any]:

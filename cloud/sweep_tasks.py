@@ -95,6 +95,7 @@ def start(
                 cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
             else:
                 cloud.registry.ensure_image(aws, snapshot, plan.image, plan.platform, cloud.display.say)
+        cloud.image_check.check(plan.image)
         for piece in cloud.pool.ensure(aws, plan.pool):
             cloud.display.say(f"{piece.outcome} {piece.kind} {piece.name}")
         claimed = cloud.sweep.claim(aws, plan)

@@ -13,10 +13,14 @@ from dataclasses import replace
 from . import storage, sweep_record
 from .aws import Aws, aws_errors, pages
 from .errors import CloudError, UsageError
+from .parsing import decode
 from .sweep_record import REGISTRY, Sweep
 
 REFERENCE = re.compile(r"(sweep-[0-9a-f]{12})(?:/([0-9]{1,9}))?")
 """What a user calls a sweep, or one of its children."""
+
+MOST_BYTES = 32 << 20
+"""Of a record: one of 10,000 children has some 2 MB."""
 
 
 def means(reference: str | None) -> bool:
@@ -79,15 +83,12 @@ def read(aws: Aws, id: str) -> Sweep | None:
     """A sweep's record; None when there is none. Raises CloudError when it is unreadable."""
     with aws_errors(f"read the record of {id}"):
         try:
-            body, version = storage.read(aws, f"{REGISTRY}{id}/sweep.json")
+            body, version = storage.read(aws, f"{REGISTRY}{id}/sweep.json", most=MOST_BYTES)
+            return replace(sweep_record.of(decode(body), id), version=version)
         except aws.s3.exceptions.NoSuchKey:
             return None
-    try:
-        return replace(sweep_record.of(json.loads(body), id), version=version)
-    except KeyError as error:
-        why = f"it has no {error}"
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        why = str(error)
+        except ValueError as error:
+            why = str(error)
     raise CloudError(
         f"{id}: record unreadable: {why}",
         fix=f"inv terminate {id} ends its jobs all the same; s3://{aws.bucket}/{REGISTRY}{id}/sweep.json",

@@ -26,6 +26,7 @@ from cloud import (
     sweep,
     sweep_end,
     sweep_plan,
+    sweep_record,
     sweeps,
     teardown,
 )
@@ -380,3 +381,161 @@ def test_on_demand_is_used_only_when_asked_for(account: Aws) -> None:
     assert markets() == ["-spot"]
     assert markets(fallback="on-demand") == ["-spot", "-on-demand"]
     assert markets(on_demand=True) == ["-on-demand"]
+
+
+def test_a_child_may_run_as_long_as_was_asked(account: Aws) -> None:
+    """In seconds, by its own clock; by Batch's an hour longer, so that the child has the last word."""
+    there = submitted(Aws(replace(account.settings, max_hours=1.5)), "seed=1,2")
+    (job,) = account.batch.describe_jobs(jobs=[there.runs[0].job])["jobs"]
+    assert job["timeout"]["attemptDurationSeconds"] == 5400 + 3600
+    (variable,) = [one for one in job["container"]["environment"] if one["name"] == "SOLVER_RUNNER"]
+    key = variable["value"].removeprefix(f"s3://{account.bucket}/")
+    body = account.s3.get_object(Bucket=account.bucket, Key=key)["Body"].read()
+    assert b"\nJOB_MAX_SECONDS=5400\n" in body
+    assert key == f"runners/{hashlib.sha256(body).hexdigest()}"
+
+
+def test_what_was_asked_is_where_no_child_may_write(account: Aws) -> None:
+    """The key is Batch's and the launchers' only."""
+    there = submitted(account, "seed=1,2")
+    listed = account.s3.list_objects_v2(Bucket=account.bucket)["Contents"]
+    assert {one["Key"].split("/")[0] for one in listed} == {"asked", "claims", "configs", "runners"}
+    (job,) = account.batch.describe_jobs(jobs=[there.runs[0].job])["jobs"]
+    assert {"name": "SOLVER_KEY", "value": there.key} in job["container"]["environment"]
+    assert len(there.key) == 64
+    assert there.key not in repr(there)
+    put(account, f"sweeps/{there.id}/sweep.json", json.dumps({"sweep": there.id, "asked": {"output": "~"}}).encode())
+    assert sweeps.find(account, there.id) == there
+
+
+def test_only_what_a_sweep_has_signed_counts(account: Aws, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children of other sweeps may write to the same places."""
+    there = submitted(account, "seed=1..3")
+    settled(account, there, *["running"] * 3)
+    finish(cloud, there)
+    settled(account, there, *["complete"] * 3)
+    noted(account, there, 0, 5_000)
+    noted(account, there, 0, 900_000_000, key="another's")
+    put(account, f"sweeps/{there.id}/costs/1/900000000")
+    first, second, _ = children.look(account, there)
+    assert (first.dollars, first.exact, second.exact) == (0.005, True, False)
+    file = {"path": "model", "size": 1, "sha256": "0" * 64}
+    told(account, there, 0, bundle=[file])
+    told(account, there, 1, key="another's", bundle=[file])
+    found = child.bundles(account, there, children.look(account, there))
+    assert found.keys == {"leduc,seed=1/model": "0/bundle/model"}
+    assert found.problems == (
+        f"{there.id}/1: record unreadable: it is not signed by its sweep",
+        f"{there.id}/2: it has no record in S3",
+    )
+    forgotten = there.with_run(replace(there.runs[0], job="00000000-0000-0000-0000-000000000000"))
+    monkeypatch.setattr(children, "SETTLED", children.SETTLED * 0)
+    assert [(one.state, "is not signed by its sweep" in one.reason) for one in children.look(account, forgotten)] == [
+        ("complete", False),
+        ("failed", True),
+        ("failed", False),
+    ]
+
+
+def test_a_failed_childs_own_reason_is_shown(account: Aws, cloud: FakeCloud) -> None:
+    there = submitted(account, "seed=1,2")
+    settled(account, there, "running", "running")
+    finish(cloud, there, exit=75)
+    for _ in range(9):
+        eventually(lambda: "running" in states(account, there) or states(account, there) == ["failed", "failed"])
+        finish(cloud, there, exit=75)
+    settled(account, there, "failed", "failed")
+    told(account, there, 0, status="failed", reason="uploading the bundle: no space")
+    found = child.with_latest(account, there, children.look(account, there))
+    assert [one.reason for one in found] == ["uploading the bundle: no space", "exit code 75"]
+
+
+def test_a_sweep_that_was_never_submitted_is_called_that(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = never_submitted(account, monkeypatch)
+    assert states(account, there) == ["queued", "queued"]  # its launcher may be at it
+    assert children.summaries(account, [there]) == {there.id: "2 queued"}
+    monkeypatch.setattr(children, "SETTLING", children.SETTLING * 0)
+    found = children.look(account, there)
+    assert [one.state for one in found] == ["unsubmitted", "unsubmitted"]
+    assert f"`inv retry {there.id}` goes on" in found[0].reason
+    assert children.summaries(account, [there]) == {there.id: "2 unsubmitted"}
+    with pytest.raises(CloudError, match="was never submitted"):
+        sweep_end.all_jobs(account, there.id)
+    monkeypatch.setattr(sweep, "SETTLING", children.SETTLING * 0)
+    again = sweep.retry(account, sweeps.find(account, there.id), None, print)
+    assert [run.name for run in again.runs] == [f"{there.id}-0"]
+    assert again.key == there.key
+    settled(account, again, "running", "running")
+
+
+def never_submitted(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    plan = planned(account, "seed=1,2")
+    claimed = sweep.claim(account, plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_submit_once", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            sweep.submit(account, plan, claimed, print)
+    return sweeps.find(account, claimed.sweep)
+
+
+def test_a_job_that_its_launcher_did_not_live_to_write_down_is_shown(account: Aws) -> None:
+    there = submitted(account, "seed=1,2")
+    forgotten = sweeps.write(account, there.with_run(replace(there.runs[0], job="")))
+    settled(account, forgotten, "running", "running")
+    assert children.look_at(account, forgotten, 1).state == "running"
+    assert children.summaries(account, [forgotten]) == {there.id: "2 running"}
+    assert sweep_end.child(account, forgotten, 1)
+    settled(account, forgotten, "running", "terminated")
+
+
+def test_terminate_ends_the_jobs_of_a_sweeps_names_and_no_others(account: Aws) -> None:
+    """Whatever its record says: here, that another sweep's job is its own."""
+    other, there = submitted(account, "seed=1,2"), submitted(account, "seed=3,4")
+    settled(account, other, "running", "running")
+    settled(account, there, "running", "running")
+    forged = sweeps.write(account, there.with_run(replace(there.runs[0], job=other.runs[0].job)))
+    with pytest.raises(CloudError, match=f"AWS Batch does not know {there.id}/0 yet"):
+        sweep_end.child(account, forged, 0)
+    assert sweep_end.all_jobs(account, there.id)
+    settled(account, there, "terminated", "terminated")
+    assert states(account, other) == ["running", "running"]
+    assert not sweep_end.all_jobs(account, there.id)
+
+
+def test_a_sweep_whose_record_is_unreadable_is_ended_all_the_same(account: Aws) -> None:
+    """And keeps no other from being listed."""
+    there, other = submitted(account, "seed=1,2"), submitted(account, "seed=3,4")
+    settled(account, there, "running", "running")
+    put(account, f"{there.registry}sweep.json", b'{"sweep": 3')
+    found, unreadable = sweeps.every(account)
+    assert [one.id for one in found] == [other.id]
+    assert unreadable[there.id].problem.startswith(f"{there.id}: record unreadable: no JSON")
+    assert sweep_end.all_jobs(account, there.id)
+    settled(account, there, "terminated", "terminated")
+    with pytest.raises(CloudError, match="record unreadable"):
+        sweep_end.all_jobs(account, there.id)
+    with pytest.raises(CloudError, match="there is no sweep"):
+        sweep_end.all_jobs(account, "sweep-ffffffffffff")
+
+
+def test_a_sweep_from_before_the_registry_is_tried_again(account: Aws, cloud: FakeCloud) -> None:
+    """`setup` has registered it; its configurations are where its children could write, and they sign nothing."""
+    there = submitted(account, "seed=1,2")
+    settled(account, there, "running", "running")
+    finish(cloud, there, exit=3)
+    settled(account, there, "failed", "failed")
+    data = json.loads(json.dumps(sweep_record.to_json(there)))
+    del data["key"], data["runs"][0]["since"]
+    put(account, f"{there.registry}sweep.json", json.dumps(data).encode())
+    for index in range(2):
+        account.s3.delete_object(Bucket=account.bucket, Key=f"configs/{there.id}/{index}/config.yaml")
+        put(account, f"sweeps/{there.id}/{index}/config/config.yaml", b"seed: %d\n" % index)
+    put(account, f"sweeps/{there.id}/0/job.json", json.dumps(record(f"{there.id}/0")).encode())
+    put(account, f"sweeps/{there.id}/costs/0/20500")
+    old = sweeps.find(account, there.id)
+    assert child.read_record(account, old, 0)
+    assert children.look(account, old)[0].dollars == 0.0205
+    again = sweep.retry(account, old, None, print)
+    settled(account, again, "running", "running")
+    config = account.s3.get_object(Bucket=account.bucket, Key=f"configs/{there.id}/1/config.yaml")["Body"].read()
+    assert config == b"seed: 1\n"
