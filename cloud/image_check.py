@@ -73,5 +73,5 @@ def _unfit(image: dict[str, Any], said: str) -> CloudError:
     last = (said.strip().splitlines() or ["it says nothing"])[-1]
     return CloudError(
         f"this image is not fit for a sweep: {last}",
-        fix="a sweep's image has bash, coreutils, aws, curl and python3: see README.md, Sweeps",
+        fix="a sweep's image has bash, coreutils, aws, curl and python3, as the Dockerfile of ours has",
     )

@@ -126,3 +126,15 @@ def test_a_config_that_is_no_yaml_is_named() -> None:
 def test_names_can_be_directories() -> None:
     (found,) = children({"fast.yaml": b"path: x\n"}, [axis("path=../a b")])
     assert found.name == "fast,path=.._a_b"
+
+
+def test_exactly_as_many_as_an_array_has_are_accepted() -> None:
+    """10,000: https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html"""
+    configs = {f"{number}.yaml": b"" for number in range(10_001)}
+    with pytest.raises(UsageError, match="10,001 trainings are more than one array job"):
+        children(configs, [])
+    del configs["0.yaml"]
+    assert len(children(configs, [])) == 10_000
+    assert len(axis("seed=1..10000").values) == 10_000
+    with pytest.raises(UsageError, match="at most 10,000"):
+        axis("seed=1..10001")

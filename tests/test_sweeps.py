@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pytest
 from bench import demands
 from cloud import (
     batch,
+    batch_logs,
     child,
     children,
     grid,
     image,
+    logs,
     pool,
     results,
     signatures,
@@ -539,3 +542,35 @@ def test_a_sweep_from_before_the_registry_is_tried_again(account: Aws, cloud: Fa
     settled(account, again, "running", "running")
     config = account.s3.get_object(Bucket=account.bucket, Key=f"configs/{there.id}/1/config.yaml")["Body"].read()
     assert config == b"seed: 1\n"
+
+
+def test_where_a_child_has_left_no_log_batchs_last_words_are_shown(
+    account: Aws, cloud: FakeCloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """https://docs.aws.amazon.com/batch/latest/userguide/using_cloudwatch_logs.html"""
+    there = submitted(account, "seed=1,2")
+    settled(account, there, "running", "running")
+    finish(cloud, there, exit=1)
+    settled(account, there, "failed", "failed")
+    failed = children.look_at(account, there, 0)
+    assert failed.log_stream
+    with pytest.raises(CloudError, match=rf"{there.id}/0 has no log \(failed: exit code 1\)"):
+        logs.print_child_log(account, there, 0, follow=False)
+    group, stream = batch_logs.GROUP, failed.log_stream
+    with contextlib.suppress(account.logs.exceptions.ResourceAlreadyExistsException):
+        account.logs.create_log_group(logGroupName=group)
+    with contextlib.suppress(account.logs.exceptions.ResourceAlreadyExistsException):
+        account.logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    event = {"timestamp": int(datetime.now(UTC).timestamp() * 1000), "message": "the image has no aws"}
+    account.logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+    logs.print_child_log(account, there, 0, follow=False)
+    printed = capsys.readouterr()
+    assert printed.out.endswith("the image has no aws\n")
+    assert "failed: exit code 1" in printed.err
+
+
+def test_a_configuration_whose_name_is_no_directorys_is_refused() -> None:
+    trainings = grid.children({"..yaml": b"seed: 1\n"}, [])
+    with pytest.raises(UsageError, match="no name of a directory") as error:
+        sweep_plan.check_names(trainings)
+    assert error.value.fix == "rename the configuration ..yaml"
