@@ -114,14 +114,14 @@ def describe(aws: Aws, ids: Sequence[str]) -> list[BatchJob]:
 def named(aws: Aws, queue: str, name: str) -> list[str]:
     """The ids of the jobs of a name in a queue, whatever has become of them. With * at its end, of all that begin so.
 
-    https://docs.aws.amazon.com/batch/latest/APIReference/API_ListJobs.html (filters)
+    A queue that is gone has none. https://docs.aws.amazon.com/batch/latest/APIReference/API_ListJobs.html (filters)
     """
+    wanted = [{"name": "JOB_NAME", "values": [name]}]
     with aws_errors(f"look for the job {name}"):
-        found = pages(
-            aws.batch,
-            "list_jobs",
-            "jobSummaryList",
-            jobQueue=queue,
-            filters=[{"name": "JOB_NAME", "values": [name]}],
-        )
+        try:
+            found = pages(aws.batch, "list_jobs", "jobSummaryList", jobQueue=queue, filters=wanted)
+        except aws.batch.exceptions.ClientException as error:
+            if "does not exist" not in str(error):
+                raise
+            return []
     return [str(one["jobId"]) for one in found if "jobId" in one]

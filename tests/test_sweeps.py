@@ -521,6 +521,16 @@ def test_a_sweep_whose_record_is_unreadable_is_ended_all_the_same(account: Aws) 
         sweep_end.all_jobs(account, "sweep-ffffffffffff")
 
 
+def test_a_sweep_whose_queue_is_gone_has_ended(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = submitted(account, "seed=1,2")
+    assert sweep_end.all_jobs(account, there.id)
+    moved = replace(there.with_run(replace(there.runs[0], job="00000000-0000-0000-0000-000000000000")), queue="gone")
+    put(account, f"{there.registry}sweep.json", json.dumps(sweep_record.to_json(moved)).encode())
+    monkeypatch.setattr(children, "SETTLED", children.SETTLED * 0)
+    settled(account, there, "terminated", "terminated")
+    assert not sweep_end.all_jobs(account, there.id)
+
+
 def test_a_sweep_from_before_the_registry_is_tried_again(account: Aws, cloud: FakeCloud) -> None:
     """`setup` has registered it; its configurations are where its children could write, and they sign nothing."""
     there = submitted(account, "seed=1,2")
