@@ -65,7 +65,7 @@ fetch_everything() {
 
 # The children of other sweeps may write to the same places in S3, but cannot sign.
 sign() {
-    python3 -c "$SIGN_PY" "$@"
+    python3 -I -c "$SIGN_PY" "$@"
 }
 
 seal() {
