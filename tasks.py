@@ -485,10 +485,11 @@ def demo_sweep(c: Context, output: str = "~/models/demo-sweep") -> None:
     grid = ["algorithm=cfr+,dcfr,mccfr", "iterations=2000,20000", "report_every=1000", "seed=1,2"]
     trainings = cloud.sweep_plan.read_configs([str(config)], grid)
     started = sweep_tasks.start(aws, trainings, cloud.config.check_output(output))
-    children = sweep_tasks.follow(aws, cloud.sweeps.find(aws, started), poll=1)
+    there = cloud.sweeps.find(aws, started)
+    children = sweep_tasks.follow(aws, there, poll=1)
     sweep_tasks.check(started, children)
     print(sweep_tasks.download(aws, started, None))
-    sweep_tasks.show(cloud.results.look(aws, children))
+    sweep_tasks.show(cloud.results.look(aws, there, children))
 
 
 demos = Collection("demo", demo_sweep)

@@ -89,7 +89,9 @@ COMMANDS: dict[str, Callable[[int], dict[str, int]]] = {
 `logs` is of a job that has ended. `download` is of a bundle of one file; each further one is a GetObject more."""
 
 SWEEPS: dict[str, Callable[[int], dict[str, int]]] = {
-    "sweep": lambda n: {"batch DescribeJobDefinitions": 1, "batch SubmitJob": 1, "s3 PutObject": n + 4},
+    "sweep": lambda n: {
+        **{"batch DescribeJobDefinitions": 1, "batch SubmitJob": 1, "s3 GetObject": 1, "s3 PutObject": n + 5},
+    },
     "status SWEEP": lambda n: {"batch DescribeJobs": pages(n, 100), "s3 GetObject": 1, "s3 ListObjectsV2": pages(n)},
 }
 """The calls for a sweep of n children: of `sweep`, those that submit it, besides what `launch` asks to decide, with the
@@ -104,12 +106,12 @@ CLI: dict[str, dict[str, int]] = {
     "ecr get-login-password": {"ecr GetAuthorizationToken": 1},
     "docker pull": {"ecr BatchGetImage": 1, "ecr GetDownloadUrlForLayer": 10},
     "s3 cp down": {"s3 GetObject": 2},
-    "s3 cp all down": {"s3 GetObject": 2},
+    "s3 cp all down": {"s3 GetObject": 1},
     "s3 cp up": {"s3 PutObject": 1},
     "s3 sync up": {"s3 GetObject": 1, "s3 PutObject": 2},
 }
 """What each command asks of AWS. S3, as aws-cli 1.45.11 does before a server that counts: `cp down` is HEAD and GET,
-`cp all down`, of all that a child has in S3, a LIST and a GET for each file (here its config), `sync up` a LIST and for
+`cp all down`, of all that a child has in S3, a LIST and a GET for each file (here none), `sync up` a LIST and for
 each changed file (here two) a PUT or, from 8 MiB, a PUT for each part and two POSTs. A pull asks for the manifest and
 each layer (here ten): https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
 """
@@ -134,7 +136,7 @@ INSTANCE: dict[str, dict[str, int]] = {
 """The commands that a spot instance runs at each moment of its life."""
 
 CHILD: dict[str, dict[str, int]] = {
-    "attempt": {"s3 cp all down": 1, "s3 cp up": 3, "s3 sync up": 2},
+    "attempt": {"s3 cp down": 1, "s3 cp all down": 1, "s3 cp up": 3, "s3 sync up": 2},
     "sync": {"s3 sync up": 2},
     "hour": {"ec2 describe-spot-price-history": 1},
 }

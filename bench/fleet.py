@@ -143,7 +143,7 @@ def sweeps(hours: float = 1) -> str:
     for children, seconds in ((12, 60), (1000, 60), (10_000, 60), (10_000, 600)):
         syncs = round(hours * 3600 / seconds)
         put = children * (1 + 3 + 2 * 2 + syncs * 2 * 2)
-        lists, gets = children * (1 + 2 + syncs * 2), children
+        lists, gets = children * (1 + 2 + syncs * 2), 2 * children
         money, machines = (put + lists) * DEAR + gets * CHEAP, children * hours * MACHINE / 8
         calls = sum(SWEEPS["status SWEEP"](children).values())
         rows.append((children, seconds, put, lists, gets, f"${money:,.2f}", f"{money / machines:.1%}", calls))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from . import aws_session as aws_session
     from . import bake as bake
     from . import batch as batch
+    from . import batch_jobs as batch_jobs
+    from . import batch_logs as batch_logs
     from . import bucket as bucket
     from . import bundle as bundle
     from . import bundle_directory as bundle_directory
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from . import given as given
     from . import grid as grid
     from . import image as image
+    from . import image_check as image_check
     from . import instance_types as instance_types
     from . import job_view as job_view
     from . import jobs as jobs
@@ -70,10 +73,13 @@ if TYPE_CHECKING:
     from . import runner as runner
     from . import scalars as scalars
     from . import session as session
+    from . import signatures as signatures
     from . import sourcetree as sourcetree
     from . import storage as storage
     from . import sweep as sweep
+    from . import sweep_end as sweep_end
     from . import sweep_plan as sweep_plan
+    from . import sweep_record as sweep_record
     from . import sweep_tasks as sweep_tasks
     from . import sweep_view as sweep_view
     from . import sweeps as sweeps

@@ -78,6 +78,11 @@ class Aws:
         return self.session.client("iam", config=_config())
 
     @cached_property
+    def logs(self) -> Any:
+        """CloudWatch Logs, where Batch puts what containers print."""
+        return self.session.client("logs", config=_config())
+
+    @cached_property
     def pricing(self) -> PricingClient:
         """The Price List API is in a few regions only, and tells the prices of all:
         https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""

@@ -20,7 +20,7 @@ from typing import Any
 
 from .config import Settings
 from .policies import OURS
-from .runner import RETRY, START
+from .runner import KEY, RETRY, START
 from .tags import specification
 
 BATCH = "solver:batch"
@@ -33,6 +33,10 @@ https://docs.aws.amazon.com/batch/latest/userguide/batch-ami-spec.html"""
 STOP_TIMEOUT = "2m"
 """How long a container that is told to stop has for a checkpoint and a last sync; ECS's own 30 s are too short:
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html"""
+
+USER = "0"
+"""Root, whatever the image's USER is: a child's files are in /solver, which only root can make. As a number it needs no
+/etc/passwd: https://docs.aws.amazon.com/batch/latest/APIReference/API_ContainerProperties.html"""
 
 TIMEOUT_GRACE = 3600
 """Seconds from a child's own deadline to Batch's, so that the child has the last word."""
@@ -173,6 +177,7 @@ def job_definition(settings: Settings, definition: Definition) -> dict[str, Any]
         "containerProperties": {
             "image": definition.image,
             "command": ["bash", "-c", START],
+            "user": USER,
             "jobRoleArn": definition.role,
             "resourceRequirements": [
                 {"type": "VCPU", "value": str(definition.vcpus)},
@@ -185,18 +190,24 @@ def job_definition(settings: Settings, definition: Definition) -> dict[str, Any]
 
 
 def submission(
-    *, name: str, queue: str, definition: str, size: int, runner: str, attempts: int, max_seconds: int
+    *, name: str, queue: str, definition: str, size: int, runner: str, key: str, attempts: int, max_seconds: int
 ) -> dict[str, Any]:
     """SubmitJob: an array job, or a plain one of a single child.
 
-    definition: its ARN. size: number of children. runner: s3:// path of their script. max_seconds: that each may run.
+    definition: its ARN. size: number of children. runner: s3:// path of their script. key: what they sign with.
+    max_seconds: that each may run.
     """
     return {
         "jobName": name,
         "jobQueue": queue,
         "jobDefinition": definition,
         **({"arrayProperties": {"size": size}} if size > 1 else {}),
-        "containerOverrides": {"environment": [{"name": "SOLVER_RUNNER", "value": runner}]},
+        "containerOverrides": {
+            "environment": [
+                {"name": "SOLVER_RUNNER", "value": runner},
+                *([{"name": KEY, "value": key}] if key else []),
+            ]
+        },
         "retryStrategy": {"attempts": attempts, "evaluateOnExit": list(RETRIES)},
         "timeout": {"attemptDurationSeconds": max_seconds + TIMEOUT_GRACE},
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from . import children, jobs, session, storage, terminal
+from . import batch_logs, children, jobs, session, storage, terminal
 from .aws import Aws
+from .child import Child
 from .display import say
 from .errors import CloudError
 from .jobs import Job
 from .records import FINAL
-from .sweeps import Sweep
+from .sweep_record import Sweep
 from .watch import POLL_SECONDS
 
 
@@ -51,7 +52,18 @@ def print_child_log(aws: Aws, sweep: Sweep, index: int, *, follow: bool) -> None
     if not printed:
         say("the trainer has printed nothing; this is its script's own log")
         if not _print_stored(aws, f"{child.prefix}logs/boot.log"):
-            raise CloudError(f"{child.id} has no log yet ({child.state})", fix=f"inv status {child.id}")
+            _print_last_words(aws, child)
+
+
+def _print_last_words(aws: Aws, child: Child) -> None:
+    """Print what Batch has kept of a child that has left nothing in S3. Raises CloudError when that is nothing, too."""
+    lines = batch_logs.last_words(aws, child)
+    why = ": ".join(filter(None, (child.state, child.reason)))
+    if not lines:
+        raise CloudError(f"{child.id} has no log ({why})", fix=f"inv status {child.id}")
+    say(f"it has left no log in S3 ({why}); this is what its container has printed last")
+    for line in lines:
+        print(line)
 
 
 def _print_stored_log(aws: Aws, job: Job) -> None:

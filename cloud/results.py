@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeGuard
 
 from . import storage
 from .aws import Aws, aws_errors
-from .child import Child
+from .child import Child, Unreadable, read_record
 from .errors import CloudError, UsageError
 from .scalars import Value
+from .sweep_record import Sweep
 from .text import plain
 
 METRICS = "metrics.json"
+
+MOST_BYTES = 10_000_000
+"""Of metrics that are shown: a row of a table has room for less."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Result:
     parameters: dict[str, Value]
     """The configuration's name among them, if there are several."""
     metrics: dict[str, Value]
+    problem: str = ""
+    """Why its metrics cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,13 @@ class Table:
     @property
     def headings(self) -> tuple[str, ...]:
         both = set(self.parameters) & set(self.metrics)
-        return ("child", *self.parameters, *(f"metrics.{name}" if name in both else name for name in self.metrics))
+        metrics = (f"metrics.{name}" if name in both else name for name in self.metrics)
+        return ("child", *self.parameters, *metrics, *(("problem",) if self.has_problems else ()))
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether there is a child whose metrics cannot be read."""
+        return any(one.problem for one in self.results)
 
     @property
     def constant(self) -> tuple[str, ...]:
@@ -56,22 +70,23 @@ class Table:
                 one.index,
                 *(one.parameters.get(name) for name in self.parameters),
                 *(one.metrics.get(name) for name in self.metrics),
+                *((one.problem,) if self.has_problems else ()),
             )
             for one in self.results
         ]
 
 
-def look(aws: Aws, children: Sequence[Child]) -> Table:
+def look(aws: Aws, sweep: Sweep, children: Sequence[Child]) -> Table:
     """The results of those children that are complete. Raises CloudError if none is."""
     complete = [child for child in children if child.state == "complete"]
     if not complete:
-        raise CloudError(f"no child of {children[0].sweep} is complete", fix=f"inv status {children[0].sweep}")
+        raise CloudError(f"no child of {sweep.id} is complete", fix=f"inv status {sweep.id}")
     _ = aws.s3, aws.bucket  # made before the threads that use them
     with ThreadPoolExecutor(32) as threads:
-        metrics = list(threads.map(lambda child: _metrics(aws, child), complete))
+        metrics = list(threads.map(lambda child: _metrics(aws, sweep, child), complete))
     named = len({child.asked.config for child in children}) > 1
     results = [
-        Result(child.index, {**({"config": child.asked.config} if named else {}), **child.asked.parameters}, found)
+        Result(child.index, {**({"config": child.asked.config} if named else {}), **child.asked.parameters}, *found)
         for child, found in zip(complete, metrics, strict=True)
     ]
     return Table(_names(one.parameters for one in results), _names(one.metrics for one in results), tuple(results))
@@ -82,18 +97,30 @@ def _names(rows: Iterable[dict[str, Value]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row))
 
 
-def _metrics(aws: Aws, child: Child) -> dict[str, Value]:
-    """What a child has left; nothing if its trainer leaves none. Raises CloudError for what is no JSON object."""
-    key = f"{child.prefix}bundle/{METRICS}"
+def _metrics(aws: Aws, sweep: Sweep, child: Child) -> tuple[dict[str, Value], str]:
+    """What a child has left, and why it cannot be read; neither if its trainer leaves none."""
+    try:
+        record = read_record(aws, sweep, child.index)
+    except Unreadable as error:
+        return {}, error.problem
+    file = next((file for file in record.bundle if file.path == METRICS), None) if record else None
+    if file is None:
+        return {}, "" if record else "it has no record in S3"
     with aws_errors(f"read the metrics of {child.id}"):
         try:
-            body = storage.read(aws, key)[0]
+            body = storage.read(aws, f"{child.prefix}bundle/{METRICS}", most=MOST_BYTES)[0]
+            if hashlib.sha256(body).hexdigest() != file.sha256:
+                return {}, f"{METRICS} is not what the record says (sha256 differs)"
+            found = json.loads(body)
         except aws.s3.exceptions.NoSuchKey:
-            return {}
-    try:
-        return {name: value for name, value in dict(json.loads(body)).items() if isinstance(value, Value)}
-    except (ValueError, TypeError):
-        raise CloudError(f"{METRICS} of {child.id} is no JSON object", fix='as {"exploitability": 0.01} is') from None
+            return {}, f"{METRICS} is missing in S3"
+        except json.JSONDecodeError as error:
+            return {}, f"{METRICS} is no JSON: {error}"
+        except (ValueError, RecursionError) as error:
+            return {}, f"{METRICS}: {error}"
+    if not isinstance(found, dict):
+        return {}, f'{METRICS} is no JSON object, as {{"exploitability": 0.01}} is'
+    return {name: value for name, value in found.items() if isinstance(value, Value)}, ""
 
 
 def write_csv(table: Table, out: TextIO) -> None:
@@ -114,10 +141,20 @@ def plot(table: Table, file: Path, metric: str | None, against: str | None) -> N
     lines: dict[str, list[tuple[float, float]]] = {}
     for one in table.results:
         x, y = one.parameters.get(against), one.metrics.get(metric)
-        if isinstance(x, int | float) and isinstance(y, int | float):
+        if _is_finite(x) and _is_finite(y):
             others = [f"{name} {value}" for name, value in one.parameters.items() if name in varied - {against}]
-            lines.setdefault(", ".join(others), []).append((x, y))
+            lines.setdefault(", ".join(others), []).append((float(x), float(y)))
+    if not lines:
+        raise CloudError(f"no child has both a finite {metric} and {against}")
     _draw(lines, file, metric, against)
+
+
+def _is_finite(value: Value) -> TypeGuard[int | float]:
+    """Whether a value can be drawn; what a training that has diverged leaves cannot."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def _numbers(names: Iterable[str], rows: Sequence[dict[str, Value]]) -> list[str]:

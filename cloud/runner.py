@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .userdata import SHARED, array, assignment, joined, programs
+from .userdata import SHARED, array, assignment, joined, program, programs
 
 SCRIPTS = (*SHARED, "child.sh")
 """The files of userdata/ in the order in which they make one script; the last calls `main`."""
@@ -21,21 +22,28 @@ HOME = "/solver"
 CONFIG, OUTPUT = f"{HOME}/config/config.yaml", f"{HOME}/output"
 """What the trainer gets to read and to write into; one command line fits all children."""
 
-CONFIG_KEY = "config/config.yaml"
-"""Where a child's configuration is in S3, below what is the child's."""
+KEY = "SOLVER_KEY"
+"""The environment variable by which Batch hands the sweep's key to its children; the trainer does not get it."""
 
 TOOLS = ("aws", "curl", "python3")
 """What the trainer's image must have for it, besides bash and coreutils."""
 
-START = f"""\
-for tool in {" ".join(TOOLS)}; do
+FIND_TOOLS = f"""\
+for tool in sha256sum {" ".join(TOOLS)}; do
     command -v "$tool" >/dev/null || {{ echo "the image has no $tool, which a sweep needs" >&2; exit 1; }}
 done
-script=$(aws s3 cp --only-show-errors "$SOLVER_RUNNER" -) || exit {RETRY}
+"""
+
+START = f"""\
+{FIND_TOOLS}script=$(aws s3 cp --only-show-errors "$SOLVER_RUNNER" -) || exit {RETRY}
+if [[ $(printf '%s\\n' "$script" | sha256sum) != "${{SOLVER_RUNNER##*/}}  -" ]]; then
+    echo "$SOLVER_RUNNER is not the script that was submitted (its sha256 differs): nothing was run" >&2
+    exit 1
+fi
 exec bash -c "$script"
 """
-"""The command of the job definition. SOLVER_RUNNER is where in S3 the script is: a command of Batch would be too short
-for it (https://docs.aws.amazon.com/batch/latest/userguide/service_limits.html)."""
+"""The command of the job definition. SOLVER_RUNNER is where in S3 the script is, and its name there is its sha256: a
+command of Batch would be too short for it (https://docs.aws.amazon.com/batch/latest/userguide/service_limits.html)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,16 @@ def script(runner: Runner) -> str:
     return joined(_assignments(runner), SCRIPTS)
 
 
+def script_key(content: bytes) -> str:
+    """Where in S3 a script is: its name is its sha256, which START checks before it runs it."""
+    return f"runners/{hashlib.sha256(content).hexdigest()}"
+
+
+def config_key(sweep: str, index: int) -> str:
+    """Where in S3 the configuration of a child is."""
+    return f"configs/{sweep}/{index}/config.yaml"
+
+
 def _assignments(runner: Runner) -> Iterator[str]:
     yield f"SOLVER_HOME=${{SOLVER_HOME:-{HOME}}}"
     values: dict[str, str | int] = {
@@ -92,6 +110,7 @@ def _assignments(runner: Runner) -> Iterator[str]:
     yield array("JOB_CHILDREN", map(str, runner.children))
     yield array("JOB_TRAINER", runner.trainer)
     yield from programs()
+    yield program("SIGN_PY", "sign.py")
 
 
 def _lines(rows: tuple[tuple[str | int, ...], ...]) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import batch, claims, firewall, grid, instance_types, machine, offers, pool, registry
+from . import batch, claims, firewall, grid, instance_types, machine, offers, pool, registry, sweep_record
 from .aws import Aws
 from .batch import Pool
 from .config import Settings, check_instance_types, trainer_arguments
@@ -136,6 +136,8 @@ def set_up(aws: Aws, *, dry_run: bool) -> Iterator[Piece]:
 
 def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str) -> Plan:
     """Gather the facts of a sweep, and decide it. Nothing is made."""
+    children = tuple(children)
+    check_names(children)
     settings = aws.settings
     _ = aws.ec2, aws.ecr, aws.pricing, aws.service_quotas, aws.bucket  # made before the threads that use them
     with ThreadPoolExecutor(2) as threads:
@@ -153,7 +155,7 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
     memory = settings.sweep_memory or settings.sweep_vcpus * MEMORY_PER_VCPU
     check_fits(types, settings.sweep_vcpus, memory, settings.sweep_max_vcpus)
     return Plan(
-        children=tuple(children),
+        children=children,
         types=tuple(types),
         platform=platform,
         facts=facts,
@@ -179,6 +181,15 @@ def look(aws: Aws, snapshot: Snapshot, children: Iterable[Training], output: str
             "sync_seconds": settings.sync_seconds,
         },
     )
+
+
+def check_names(children: Iterable[Training]) -> None:
+    """Raises UsageError for a child whose name could not be that of a directory, which `download` makes."""
+    for child in children:
+        try:
+            sweep_record.check_name(child.name)
+        except ValueError as error:
+            raise UsageError(str(error), fix=f"rename the configuration {child.config_name}") from None
 
 
 def check_fits(types: Iterable[InstanceType], vcpus: int, memory_gib: float, max_vcpus: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,7 @@ def start(
                 cloud.display.say(f"image {plan.image.rpartition(':')[2]} is in ECR")
             else:
                 cloud.registry.ensure_image(aws, snapshot, plan.image, plan.platform, cloud.display.say)
+        cloud.image_check.check(plan.image)
         for piece in cloud.pool.ensure(aws, plan.pool):
             cloud.display.say(f"{piece.outcome} {piece.kind} {piece.name}")
         claimed = cloud.sweep.claim(aws, plan)
@@ -113,7 +115,7 @@ def agree(aws: cloud.aws.Aws, plan: cloud.sweep_plan.Plan, *, yes: bool) -> None
             raise cloud.errors.CloudError("nothing was built or submitted")
 
 
-def found(aws: cloud.aws.Aws, reference: str) -> cloud.sweeps.Sweep:
+def found(aws: cloud.aws.Aws, reference: str) -> cloud.sweep_record.Sweep:
     """The sweep that is meant, and not one of its children."""
     id, child = cloud.sweeps.parse(reference)
     if child is not None:
@@ -129,13 +131,15 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
     id, index = cloud.sweeps.parse(reference)
     sweep = cloud.sweeps.find(aws, id)
     if index is not None:
-        child = cloud.child.with_latest(aws, [cloud.children.look_at(aws, sweep, index)])[0]
+        child = cloud.child.with_latest(aws, sweep, [cloud.children.look_at(aws, sweep, index)])[0]
         if json:
             cloud.display.print_json(cloud.sweep_view.child_json(child))
             return
+        if child.state == "failed" and not child.latest:
+            child = replace(child, latest="\n           ".join(cloud.batch_logs.last_words(aws, child)[-5:]))
         cloud.display.facts(cloud.sweep_view.facts(sweep, child, aws.bucket))
         return
-    children = cloud.child.with_latest(aws, cloud.children.look(aws, sweep))
+    children = cloud.child.with_latest(aws, sweep, cloud.children.look(aws, sweep))
     if json:
         cloud.display.print_json(cloud.sweep_view.sweep_json(sweep, children))
         return
@@ -146,7 +150,7 @@ def status(aws: cloud.aws.Aws, reference: str, *, json: bool) -> None:
 
 def every(aws: cloud.aws.Aws, *, json: bool) -> None:
     """A row for each sweep, newest first."""
-    sweeps, view = cloud.sweeps.every(aws), cloud.sweep_view
+    (sweeps, unreadable), view = cloud.sweeps.every(aws), cloud.sweep_view
     summaries = cloud.children.summaries(aws, sweeps)
     rows = [view.listed(sweep, summaries.get(sweep.id, "")) for sweep in sweeps]
     if json:
@@ -155,8 +159,10 @@ def every(aws: cloud.aws.Aws, *, json: bool) -> None:
         )
     elif rows:
         cloud.display.table(view.LISTED, rows)
-    else:
+    elif not unreadable:
         cloud.display.say("no sweeps yet; `inv sweep` starts one")
+    for error in unreadable.values():
+        cloud.display.say(error.problem)
 
 
 def logs(aws: cloud.aws.Aws, reference: str, *, follow: bool) -> None:
@@ -177,19 +183,25 @@ def download(aws: cloud.aws.Aws, reference: str, output: str | None, *, yes: boo
     complete = [child for child in children if child.state == "complete"]
     if not complete:
         raise cloud.errors.CloudError(f"no model of {reference} is complete", fix=f"inv status {reference}")
-    bundle = cloud.child.bundles(aws, complete)
+    bundle, problems = cloud.child.bundles(aws, sweep, complete)
     directory = cloud.fetch.fetch(aws, reference, bundle, output or sweep.asked["output"], yes=yes)
     if len(complete) < len(children):
         cloud.display.say(f"{len(complete)} of {len(children)} are complete: {cloud.children.counted(children)}")
+    if problems:
+        for problem in problems:
+            cloud.display.say(problem)
+        raise cloud.errors.CloudError(
+            f"{len(problems)} of {len(complete)} models could not be fetched; the others are in {directory}"
+        )
     return directory
 
 
 def terminate(aws: cloud.aws.Aws, reference: str) -> None:
     """End all children now; what they have written stays in S3."""
     id, index = cloud.sweeps.parse(reference)
-    sweep = cloud.sweeps.find(aws, id)
-    if cloud.sweep.terminate(aws, sweep, index):
-        cloud.display.show(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/{sweep.prefix}")
+    end = cloud.sweep_end
+    if end.all_jobs(aws, id) if index is None else end.child(aws, cloud.sweeps.find(aws, id), index):
+        cloud.display.show(f"{reference} is being terminated; its output so far: s3://{aws.bucket}/sweeps/{reference}/")
     else:
         cloud.display.say(f"{reference} has ended already")
 
@@ -209,7 +221,9 @@ def check(sweep: str, children: list[cloud.child.Child]) -> None:
         )
 
 
-def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None = None) -> list[cloud.child.Child]:
+def follow(
+    aws: cloud.aws.Aws, sweep: cloud.sweep_record.Sweep, *, poll: float | None = None
+) -> list[cloud.child.Child]:
     """Say each change of the children's counts until all have ended."""
     before = None
     with cloud.errors.interruptible(f"the sweep goes on: inv status {sweep.id}"):
@@ -219,7 +233,7 @@ def follow(aws: cloud.aws.Aws, sweep: cloud.sweeps.Sweep, *, poll: float | None 
             if now != before:
                 before = now
                 cloud.display.say(f"{sweep.id}  {now}")
-            if all(child.state in cloud.records.FINAL for child in children):
+            if all(child.state in cloud.children.ENDED for child in children):
                 return children
             time.sleep(poll or max(cloud.watch.POLL_SECONDS, len(children) / 50))
 
@@ -257,7 +271,7 @@ def results(
     """What a sweep has found: parameters and metrics."""
     there = found(aws, sweep)
     children = cloud.children.look(aws, there)
-    table = cloud.results.look(aws, children)
+    table = cloud.results.look(aws, there, children)
     if plot:
         cloud.results.plot(table, Path(plot).expanduser(), metric, against)
         cloud.display.say(f"drawn in {plot}")

@@ -11,7 +11,7 @@ from . import children
 from .child import Child
 from .display import dollars, duration
 from .sweep_plan import Plan
-from .sweeps import Sweep
+from .sweep_record import Sweep
 
 HEADINGS = ("CHILD", "TRAINING", "STATE", "ATTEMPTS", "RAN", "COST", "LATEST")
 SPARE = ("ATTEMPTS", "LATEST", "RAN", "COST")

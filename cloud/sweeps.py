@@ -1,72 +1,26 @@
-"""Sweeps, as their records in S3 have them: `sweeps/<id>/sweep.json`."""
+"""Sweeps, as they were registered in S3 when they were submitted: `asked/sweeps/<id>/sweep.json`.
+
+Only launchers may write there. What the children say of themselves is elsewhere, and never asks for anything.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from typing import Any, Self
+from dataclasses import replace
 
-from . import records, storage
+from . import storage, sweep_record
 from .aws import Aws, aws_errors, pages
 from .errors import CloudError, UsageError
-from .scalars import Value
+from .parsing import decode
+from .sweep_record import REGISTRY, Sweep
 
-REFERENCE = re.compile(r"(sweep-[0-9a-f]{12})(?:/(\d+))?")
+REFERENCE = re.compile(r"(sweep-[0-9a-f]{12})(?:/([0-9]{1,9}))?")
 """What a user calls a sweep, or one of its children."""
 
-
-@dataclass(frozen=True)
-class Asked:
-    """One child, as it was asked for."""
-
-    name: str
-    """Its parameters as a directory's name."""
-    config: str
-    """The name of its configuration."""
-    parameters: dict[str, Value]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One array job: the first has all children, each later one those that `retry` tries again."""
-
-    name: str
-    children: tuple[int, ...]
-    """The numbers of its children, by their place in the array; empty for all."""
-    job: str
-    """Batch's id of it; "" while it is not known to be submitted."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep, as its record in S3 has it."""
-
-    id: str
-    submitted_at: datetime
-    queue: str
-    definition: str
-    """ARN of the job definition."""
-    asked: dict[str, Any]
-    shares: tuple[tuple[str, str, str, float], ...]
-    """What a child cost an hour when it was submitted, by type, market and zone, the cheapest first."""
-    vcpus: dict[str, int]
-    """Of each type."""
-    children: tuple[Asked, ...]
-    runs: tuple[Run, ...]
-    version: str = field(default="", compare=False)
-    """The ETag of the record."""
-
-    @property
-    def prefix(self) -> str:
-        """Where in the bucket all of it is."""
-        return f"sweeps/{self.id}/"
-
-    def with_run(self, run: Run) -> Self:
-        """The same with its last run replaced."""
-        return replace(self, runs=(*self.runs[:-1], run))
+MOST_BYTES = 32 << 20
+"""Of a record: one of 10,000 children has some 2 MB."""
 
 
 def means(reference: str | None) -> bool:
@@ -85,74 +39,74 @@ def parse(reference: str) -> tuple[str, int | None]:
 
 
 def find(aws: Aws, id: str) -> Sweep:
-    """A sweep by its id. Raises CloudError when there is none."""
+    """A sweep by its id. Raises CloudError when there is none, or its record is unreadable."""
     sweep = read(aws, id)
     if sweep is None:
-        raise CloudError(
-            f"there is no sweep {id}", fix="`inv status sweeps` lists them" if ids(aws) else "`inv sweep` starts one"
-        )
+        raise missing(aws, id)
     return sweep
+
+
+def missing(aws: Aws, id: str) -> CloudError:
+    """That there is no such sweep."""
+    return CloudError(
+        f"there is no sweep {id}", fix="`inv status sweeps` lists them" if ids(aws) else "`inv sweep` starts one"
+    )
 
 
 def ids(aws: Aws) -> list[str]:
     """The ids of all sweeps."""
     with aws_errors("list the sweeps"):
-        found = pages(aws.s3, "list_objects_v2", "CommonPrefixes", Bucket=aws.bucket, Prefix="sweeps/", Delimiter="/")
-    return [one["Prefix"].split("/")[1] for one in found]
+        found = pages(aws.s3, "list_objects_v2", "CommonPrefixes", Bucket=aws.bucket, Prefix=REGISTRY, Delimiter="/")
+    names = [one["Prefix"].removeprefix(REGISTRY).rstrip("/") for one in found]
+    return [name for name in names if REFERENCE.fullmatch(name)]
 
 
-def every(aws: Aws) -> list[Sweep]:
-    """All sweeps, the newest first."""
+def every(aws: Aws) -> tuple[list[Sweep], dict[str, CloudError]]:
+    """All sweeps, the newest first; and why the others cannot be read, by their ids."""
     _ = aws.s3, aws.bucket  # made before the threads that use them
+    found: list[Sweep] = []
+    unreadable: dict[str, CloudError] = {}
+
+    def look(id: str) -> None:
+        try:
+            if sweep := read(aws, id):
+                found.append(sweep)
+        except CloudError as error:
+            unreadable[id] = error
+
     with ThreadPoolExecutor(16) as threads:
-        found = [sweep for sweep in threads.map(lambda id: read(aws, id), ids(aws)) if sweep]
-    return sorted(found, key=lambda sweep: sweep.submitted_at, reverse=True)
+        list(threads.map(look, ids(aws)))
+    return sorted(found, key=lambda sweep: (sweep.submitted_at, sweep.id), reverse=True), unreadable
 
 
 def read(aws: Aws, id: str) -> Sweep | None:
-    """A sweep's record; None when there is none."""
+    """A sweep's record; None when there is none. Raises CloudError when it is unreadable."""
     with aws_errors(f"read the record of {id}"):
         try:
-            body, version = storage.read(aws, f"sweeps/{id}/sweep.json")
+            body, version = storage.read(aws, f"{REGISTRY}{id}/sweep.json", most=MOST_BYTES)
+            return replace(sweep_record.of(decode(body), id), version=version)
         except aws.s3.exceptions.NoSuchKey:
             return None
-    data = json.loads(body)
-    return Sweep(
-        id=data["sweep"],
-        submitted_at=datetime.fromisoformat(data["submitted_at"]),
-        queue=data["queue"],
-        definition=data["definition"],
-        asked=data["asked"],
-        shares=tuple((type, market, zone, dollars) for type, market, zone, dollars in data["shares"]),
-        vcpus=data["vcpus"],
-        children=tuple(Asked(**one) for one in data["children"]),
-        runs=tuple(Run(one["name"], tuple(one["children"]), one["job"]) for one in data["runs"]),
-        version=version,
+        except ValueError as error:
+            why = str(error)
+    raise CloudError(
+        f"{id}: record unreadable: {why}",
+        fix=f"inv terminate {id} ends its jobs all the same; s3://{aws.bucket}/{REGISTRY}{id}/sweep.json",
     )
 
 
 def write(aws: Aws, sweep: Sweep) -> Sweep:
     """Write a sweep's record; returns it as it is in S3 then.
 
-    Raises CloudError when somebody else has written it since it was read.
+    Raises CloudError when somebody else has written it since it was read, or there is one though none was read.
     """
-    data = {
-        "version": 1,
-        "sweep": sweep.id,
-        "submitted_at": records.iso(sweep.submitted_at),
-        "queue": sweep.queue,
-        "definition": sweep.definition,
-        "asked": sweep.asked,
-        "shares": sweep.shares,
-        "vcpus": sweep.vcpus,
-        "children": [asdict(one) for one in sweep.children],
-        "runs": [asdict(one) for one in sweep.runs],
-    }
     # Without a space too many: ten thousand children are in it.
-    body = json.dumps(data, separators=(",", ":")).encode()
-    condition = {"IfMatch": sweep.version} if sweep.version else {}
+    body = json.dumps(sweep_record.to_json(sweep), separators=(",", ":")).encode()
+    condition = {"IfMatch": sweep.version} if sweep.version else {"IfNoneMatch": "*"}
     with aws_errors(f"write the record of {sweep.id}"):
-        version = storage.put_if(aws, f"{sweep.prefix}sweep.json", body, **condition)
+        version = storage.put_if(aws, f"{sweep.registry}sweep.json", body, **condition)
     if not version:
-        raise CloudError(f"somebody else changes {sweep.id} right now", fix=f"inv status {sweep.id}")
+        raise CloudError(
+            f"somebody else changes {sweep.id} right now", fix="run the command again in a minute to continue"
+        )
     return replace(sweep, version=version)

@@ -150,8 +150,13 @@ def assignments(job: UserData) -> Iterator[str]:
 
 def programs() -> Iterator[str]:
     """The Python programs that the scripts run, as assignments."""
-    yield f"RECORD_PY={shlex.quote(_text('record.py'))}"
-    yield f"SNAPSHOT_PY={shlex.quote(_text('snapshot.py'))}"
+    yield program("RECORD_PY", "record.py")
+    yield program("SNAPSHOT_PY", "snapshot.py")
+
+
+def program(name: str, file: str) -> str:
+    """One Python program of userdata/ as an assignment."""
+    return f"{name}={shlex.quote(_text(file))}"
 
 
 def assignment(name: str, value: str | int) -> str:

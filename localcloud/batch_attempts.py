@@ -76,6 +76,7 @@ class Attempts:
             vcpus=request.vcpus,
             memory=request.memory,
             init=request.init,
+            user=request.user,
         )
 
     def _follow(self, job: Job, attempt: Attempt, host: Host, spec: TaskSpec) -> None:

@@ -159,6 +159,7 @@ class Tasks:
             # https://docs.aws.amazon.com/batch/latest/userguide/networking-modes-jobs.html: the host's
             network_mode=f"container:{self._machine}",
             init=spec.init,
+            user=spec.user,
             mem_limit=f"{spec.memory}m",
             memswap_limit=f"{spec.memory}m",
             # ECS gives 1024 for each vCPU. In proportion that is the same; the machines here share the host's.

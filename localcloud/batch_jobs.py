@@ -41,6 +41,8 @@ class Request:
     """Seconds that one attempt may take."""
     container: Mapping[str, Any]
     """The part of DescribeJobs' `container` that is known beforehand."""
+    user: str = ""
+    """Whose container it is; the image says so if this is empty."""
     tags: Mapping[str, str] = field(default_factory=dict)
     propagate_tags: bool = False
 

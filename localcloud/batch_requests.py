@@ -30,6 +30,7 @@ CONTAINER = (
     "executionRoleArn",
     "linuxParameters",
     "resourceRequirements",
+    "user",
     "vcpus",
     "memory",
 )
@@ -111,6 +112,7 @@ def read(asked: Mapping[str, Any], queue: JobQueue, definition: JobDefinition) -
         role_arn=own.get("jobRoleArn"),
         vcpus=vcpus,
         memory=memory,
+        user=own.get("user") or "",
         init=bool((own.get("linuxParameters") or {}).get("initProcessEnabled")),
         retry=asked.get("retryStrategy") or definition.retry_strategy or {},
         timeout=timeout.get("attemptDurationSeconds"),
@@ -135,7 +137,7 @@ def _container(
     own: Mapping[str, Any], command: list[str], environment: Mapping[str, str], needs: Mapping[str, str]
 ) -> dict[str, Any]:
     """What DescribeJobs shows of the container, as far as it is known before it runs."""
-    kept = ("image", "jobRoleArn", "executionRoleArn", "linuxParameters", "logConfiguration")
+    kept = ("image", "user", "jobRoleArn", "executionRoleArn", "linuxParameters", "logConfiguration")
     return {
         **{name: own[name] for name in kept if own.get(name)},
         "command": command,

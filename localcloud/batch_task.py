@@ -28,6 +28,7 @@ class TaskSpec:
     memory: int
     """MiB."""
     init: bool = False
+    user: str = ""
 
 
 @dataclass(frozen=True)

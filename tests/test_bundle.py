@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,7 +13,7 @@ from cloud.bundle import Bundle
 from cloud.child import Child, bundles
 from cloud.errors import CloudError
 from cloud.records import File
-from cloud.sweeps import Asked
+from cloud.sweep_record import Asked, Sweep
 
 from .conftest import record
 
@@ -103,15 +104,17 @@ def test_the_bundles_of_children_are_one_with_all_that_is_in_them(store: Aws) ->
     more = {"links": {"latest": "ckpt"}, "directories": ["empty"], "warnings": ["torn"]}
     children = []
     for index in (0, 1):
-        file = {"path": "ckpt/model", "size": 1, "sha256": "00"}
+        file = {"path": "ckpt/model", "size": 1, "sha256": "0" * 64}
         body = json.dumps(record(f"sweep-0/{index}", bundle=[file], **more))
         store.s3.put_object(Bucket=store.bucket, Key=f"sweeps/sweep-0/{index}/job.json", Body=body)
         asked = Asked(f"seed={index}", "leduc.yaml", {})
         children.append(Child("sweep-0", index, asked, "complete", 1, None, None, 0))
-    found = bundles(store, children)
+    sweep = Sweep("sweep-0", datetime.now(UTC), "", "", {}, (), {}, (), ())
+    found, problems = bundles(store, sweep, children)
+    assert not problems
     assert found == Bundle(
         "sweeps/sweep-0/",
-        (File("seed=0/ckpt/model", 1, "00"), File("seed=1/ckpt/model", 1, "00")),
+        (File("seed=0/ckpt/model", 1, "0" * 64), File("seed=1/ckpt/model", 1, "0" * 64)),
         {"seed=0/latest": "ckpt", "seed=1/latest": "ckpt"},
         ("seed=0/empty", "seed=1/empty"),
         ("sweep-0/0: torn", "sweep-0/1: torn"),

@@ -167,3 +167,15 @@ def test_a_file_that_looks_like_a_pattern_is_itself(tmp_path: Path) -> None:
     assert expand([f"{tmp_path}/[ab].yaml"]) == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     with pytest.raises(UsageError, match="no file fits"):
         expand([f"{tmp_path}/[cd].yaml"])
+
+
+def test_exactly_as_many_as_an_array_has_are_accepted() -> None:
+    """10,000: https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html"""
+    configs = {f"{number}.yaml": b"" for number in range(10_001)}
+    with pytest.raises(UsageError, match="10,001 trainings are more than one array job"):
+        children(configs, [])
+    del configs["0.yaml"]
+    assert len(children(configs, [])) == 10_000
+    assert len(axis("seed=1..10000").values) == 10_000
+    with pytest.raises(UsageError, match="at most 10,000"):
+        axis("seed=1..10001")

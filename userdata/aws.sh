@@ -40,7 +40,8 @@ write_record() {
     print_attempts open >"$WORK/attempts"
     limited "$HASH_LIMIT" python3 -c "$RECORD_PY" --job "$JOB" --status "$1" --phase "$2" \
         --reason "$REASON" --exit-code "$EXIT_CODE" --asked "$JOB_ASKED" --launched-at "$JOB_LAUNCHED_AT" \
-        --started-at "$started" --attempts "$WORK/attempts" --timeline "$STATE/timeline" "${@:3}" >"$WORK/job.json"
+        --started-at "$started" --attempts "$WORK/attempts" --timeline "$STATE/timeline" "${@:3}" >"$WORK/job.json" &&
+        seal "$WORK/job.json"
 }
 
 send_record() {

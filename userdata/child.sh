@@ -18,13 +18,18 @@ main() {
     know_itself
     mkdir -p "$SOLVER_HOME"/{config,output,snapshot,logs,state}
     recall
-    [[ ! -e $SOLVER_HOME/job.json || $(<"$SOLVER_HOME/job.json") != *'"status": "complete"'* ]] || go_home
+    ! is_complete || go_home
     open_log
     look_at_machine
     keep_limits
-    until train; do
-        await_stop
-    done
+    if [[ -s $STATE/exit-code ]]; then # what failed in the attempt before, came after the training
+        EXIT_CODE=$(<"$STATE/exit-code")
+        log "the trainer has ended already"
+    else
+        until train; do
+            await_stop
+        done
+    fi
     judge
     upload_all
 }
@@ -36,18 +41,40 @@ know_itself() {
     JOB=$JOB_SWEEP/$INDEX S3=s3://$JOB_BUCKET/sweeps/$JOB
 }
 
-# All that is in S3 comes to the same place on the disk: the config, and what earlier attempts have left.
+# The config is where no child may write; what earlier attempts have left comes to the same place on the disk.
 recall() {
-    local name
-    step "fetching config and output" outlasting "$OUTAGE_TRIES" fetch_everything
+    local name code='' signature=''
+    step "fetching the config" outlasting "$OUTAGE_TRIES" fetch_config
+    step "fetching output" outlasting "$OUTAGE_TRIES" fetch_everything
     for name in attempts started timeline; do
         [[ ! -e $SOLVER_HOME/logs/$name ]] || cp "$SOLVER_HOME/logs/$name" "$STATE/$name"
     done
+    [[ ! -e $SOLVER_HOME/logs/exit-code ]] || read -r code signature <"$SOLVER_HOME/logs/exit-code"
+    [[ $code != 0 || $signature != "$(sign text "exit $JOB $code")" ]] || echo "$code" >"$STATE/exit-code"
     recall_attempts
 }
 
+fetch_config() {
+    call s3 cp --only-show-errors "s3://$JOB_BUCKET/configs/$JOB/config.yaml" "$SOLVER_HOME/config/config.yaml"
+}
+
 fetch_everything() {
-    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" s3 cp --only-show-errors --recursive --exclude 'bundle/*' "$S3" "$SOLVER_HOME"
+    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" s3 cp --only-show-errors --recursive \
+        --exclude '*' --include 'output/*' --include 'logs/*' --include job.json "$S3" "$SOLVER_HOME"
+}
+
+# The children of other sweeps may write to the same places in S3, but cannot sign.
+sign() {
+    python3 -I -c "$SIGN_PY" "$@"
+}
+
+seal() {
+    sign record "$1" >"$WORK/sealed" && mv "$WORK/sealed" "$1"
+}
+
+is_complete() {
+    [[ -e $SOLVER_HOME/job.json && $(<"$SOLVER_HOME/job.json") == *'"status": "complete"'* ]] &&
+        sign check "$SOLVER_HOME/job.json"
 }
 
 # The attempt before was cut off when all was done, but perhaps before it had noted its cost.
@@ -99,7 +126,9 @@ keep_limits() {
     set_deadline
     deadline
     count
-    ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
+    ((EPOCHSECONDS < DEADLINE)) && return 0
+    [[ -s $STATE/exit-code ]] || fail "$DEADLINE_REASON"
+    DEADLINE=$EPOCHSECONDS # it has only to be uploaded, for which the grace is
 }
 
 # Batch's own timer, which is a little longer, is armed already.
@@ -120,12 +149,20 @@ start_trainer() {
     mark training
 }
 
+# A signal to the whole group ends only the `wait`, not this: it stays for the exit code. A trap that does something is
+# not inherited, as one that ignores the signal would be.
 run_trainer() {
-    trap - EXIT TERM INT HUP
+    local code told=yes
+    trap - EXIT
+    trap 'told=yes' TERM INT HUP
+    unset SOLVER_KEY
     "${JOB_TRAINER[@]}" >>"$TRAINER_LOG" 2>&1 &
-    echo $! >"$WORK/trainer"
-    wait $!
-    echo $? >"$WORK/exit-code"
+    while [[ -n $told ]]; do
+        told=
+        wait $!
+        code=$?
+    done
+    echo "$code" >"$WORK/exit-code"
 }
 
 watch_trainer() {
@@ -137,13 +174,21 @@ trainer_runs() {
     [[ -n $TRAINER ]] && kill -0 -- "-$TRAINER" 2>/dev/null
 }
 
+# As with a container, nothing that it has started outlives it.
 trainer_ended() {
     EXIT_CODE=$(exit_code) || EXIT_CODE=137 # it was killed with all that looked after it
+    kill -KILL -- "-$TRAINER" 2>/dev/null
+    return 0
 }
 
+# The whole group: a trainer behind a shell has a checkpoint to write, too. There is nothing that tells of a group's end.
 end_trainer() {
-    kill -TERM "$(<"$WORK/trainer")" 2>/dev/null
-    limited "$STOP_SECONDS" tail --pid="$TRAINER" --follow /dev/null || kill -KILL -- "-$TRAINER"
+    local until=$((EPOCHSECONDS + ${SOLVER_PATIENCE:-$STOP_SECONDS}))
+    kill -TERM -- "-$TRAINER" 2>/dev/null
+    while trainer_runs && ((EPOCHSECONDS < until)); do
+        sleep 0.1
+    done
+    ! trainer_runs || kill -KILL -- "-$TRAINER"
 }
 
 exit_code() {
@@ -195,15 +240,24 @@ finish() {
     esac
     log "ending: $OUTCOME, exit code $code"
     end_attempt
-    [[ $OUTCOME == complete ]] || sync_logs
+    [[ $OUTCOME == complete ]] || { keep_result && sync_logs; }
     [[ -z $INSTANCE ]] || attempt "noting what it has cost" note_cost
     rm -rf "$WORK"
     exit "$code"
 }
 
-# Whether another attempt makes sense: not if the trainer has failed by itself, nor at the end of its time.
+# A training that has ended well is not repeated for what failed after it: once all that it has left is in S3, the next
+# attempt only uploads.
+keep_result() {
+    [[ -s $STATE/exit-code && $(<"$STATE/exit-code") == 0 ]] || return 0
+    attempt "keeping the output" sync_output ended || return 0
+    echo "0 $(sign text "exit $JOB 0")" >"$SOLVER_HOME/logs/exit-code"
+}
+
+# Whether another attempt makes sense: not if the trainer has failed by itself, nor at the end of its time, nor for want
+# of something that is not in S3.
 failure_code() {
-    if [[ $REASON == "$DEADLINE_REASON" || $EXIT_CODE == "$RETRY" ]]; then
+    if [[ $REASON == "$DEADLINE_REASON" || $EXIT_CODE == "$RETRY" || $REASON == *'(404)'* ]]; then
         echo 1
     elif [[ -n $EXIT_CODE && $EXIT_CODE != 0 ]]; then
         echo "$EXIT_CODE"
@@ -214,7 +268,12 @@ failure_code() {
 
 # An object whose name says it all, so that the costs of a thousand children can be had with one call.
 note_cost() {
-    call s3 cp --only-show-errors - "s3://$JOB_BUCKET/sweeps/$JOB_SWEEP/costs/$INDEX/$(spent)" </dev/null
+    local cost signature
+    cost=$(spent)
+    [[ $cost != - ]] || return 0
+    signature=$(sign text "cost $JOB $cost") || return 1
+    call s3 cp --only-show-errors - \
+        "s3://$JOB_BUCKET/sweeps/$JOB_SWEEP/costs/$INDEX/$cost${signature:+-${signature:0:16}}" </dev/null
 }
 
 main "$@"

@@ -119,10 +119,13 @@ class User:
         """
         with redirect_stdout(StringIO()) as printed:
             if cloud.sweeps.means(job):
-                sweep, index = cloud.sweeps.parse(job)
+                id, index = cloud.sweeps.parse(job)
                 assert index is not None
-                child = cloud.children.look_at(self.aws, cloud.sweeps.find(self.aws, sweep), index)
-                cloud.display.print_json(cloud.sweep_view.child_json(*cloud.child.with_latest(self.aws, [child])))
+                sweep = cloud.sweeps.find(self.aws, id)
+                child = cloud.children.look_at(self.aws, sweep, index)
+                cloud.display.print_json(
+                    cloud.sweep_view.child_json(*cloud.child.with_latest(self.aws, sweep, [child]))
+                )
             else:
                 cloud.display.print_json(cloud.job_view.job_json(*cloud.watch.look(self.aws, job, say=lambda _: None)))
         found: dict[str, Any] = json.loads(printed.getvalue())

@@ -20,7 +20,7 @@ from cloud import display, job_view, sweep_view, terminal
 from cloud.child import Child
 from cloud.errors import CloudError
 from cloud.jobs import Job
-from cloud.sweeps import Asked, Run, Sweep
+from cloud.sweep_record import Asked, Run, Sweep
 from cloud.watch import Details
 from tests.test_jobs import remembered
 
@@ -104,7 +104,7 @@ def look_at_a_job(data: st.DataObject) -> None:
 def look_at_a_sweep(data: st.DataObject) -> None:
     child = a_child(data)
     asked: dict[str, Any] = {"image": data.draw(JUNK), "output": data.draw(JUNK)}
-    sweep = junked(data, Sweep("", MOMENT, "", "", asked, (), {}, (child.asked,), (Run("", (), ""),)))
+    sweep = junked(data, Sweep("", MOMENT, "", "", asked, (), {}, (child.asked,), (Run("", (), "", MOMENT),)))
     check(lambda: display.facts(sweep_view.facts(sweep, child, "bucket")))
     check(lambda: display.table(sweep_view.HEADINGS, [sweep_view.row(child)], spare=sweep_view.SPARE))
     check(lambda: display.table(sweep_view.LISTED, [sweep_view.listed(sweep, data.draw(JUNK))]))

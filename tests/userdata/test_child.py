@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from cloud.runner import RETRY, Runner, script
+from cloud import signatures
+from cloud.runner import RETRY, START, Runner, script, script_key
 
 from .machine import BUCKET, COMMANDS, Machine
 
 SWEEP = "sweep-0123456789ab"
+KEY = "0123456789abcdef" * 4
 TRAINER = """
 echo "iteration $((++n))"
 echo model >"$OUT/strategy.csv"
@@ -43,7 +45,7 @@ class Child(Machine):
         for name in ("tee",):
             (self.bin / name).symlink_to(f"/usr/bin/{name}")
         self.write("metadata/instance-id", "i-0cccccccccccccccc")
-        self.write(f"s3/{BUCKET}/sweeps/{SWEEP}/{index}/config/config.yaml", "game: leduc\n")
+        self.write(f"s3/{BUCKET}/configs/{SWEEP}/{index}/config.yaml", "game: leduc\n")
         self.write("trainer", TRAINER)
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
@@ -75,6 +77,7 @@ class Child(Machine):
                 "FAKE_COMMANDS": str(COMMANDS),
                 "FAKE_PYTHON": "python3",
                 "SOLVER_HOME": str(self.home),
+                "SOLVER_KEY": KEY,
                 "AWS_BATCH_JOB_ARRAY_INDEX": str(self.index),
                 "AWS_BATCH_JOB_ATTEMPT": str(self.attempt),
                 **environment,
@@ -103,7 +106,9 @@ class Child(Machine):
     def costs(self) -> list[int]:
         """What it has noted as its cost, in micro-dollars."""
         top = self.root / "s3" / BUCKET / "sweeps" / SWEEP / "costs" / str(self.index)
-        return sorted(int(path.name) for path in top.glob("*"))
+        told = [signatures.cost(path.name, f"{SWEEP}/{self.index}", KEY) for path in top.glob("*")]
+        assert None not in told
+        return sorted(round((dollars or 0) * 1_000_000) for dollars in told)
 
 
 @pytest.fixture
@@ -184,7 +189,8 @@ def test_told_to_stop_it_saves_a_checkpoint_and_the_next_attempt_goes_on_from_th
     child.write("trainer", 'echo "on from $(<"$OUT/checkpoint.bin")"\nrm "$OUT/checkpoint.bin"\n')
     child.boot()
     assert child.process.returncode == 0, child.log
-    assert child.stored("logs/trainer.log") == "training\non from checkpoint\n"
+    assert child.stored("logs/trainer.log").startswith("training\n")
+    assert child.stored("logs/trainer.log").endswith("on from checkpoint\n")
     assert child.record["status"] == "complete"
     assert len(child.record["attempts"]) == 2
 
@@ -245,3 +251,121 @@ def test_the_children_of_a_retried_sweep_keep_their_numbers(tmp_path: Path) -> N
     assert child.process.returncode == 0, child.log
     assert child.record
     assert child.record["job"] == f"{SWEEP}/3"
+
+
+def lives(file: Path) -> bool:
+    """Whether the process whose id the file has runs; one that nobody has waited for yet does not: proc(5)."""
+    stat = Path(f"/proc/{file.read_text().strip()}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_trainer_behind_a_shell_gets_its_checkpoint_written(child: Child) -> None:
+    """The shell dies of the signal; the trainer takes its time."""
+    slow = "trap 'sleep 0.5; echo checkpoint >\"$OUT/checkpoint.bin\"; exit 143' TERM\n"
+    child.write("real-trainer", slow + 'echo model >"$OUT/strategy.csv"\nwhile sleep 0.1; do :; done\n')
+    child.write("trainer", f"exec /bin/sh -c 'bash {child.root}/real-trainer; true'\n")
+    with training(child):
+        child.process.send_signal(signal.SIGTERM)
+    assert child.process.returncode == RETRY, child.log
+    assert child.stored("output/checkpoint.bin") == "checkpoint\n"
+
+
+def test_a_trainer_that_does_not_mind_being_told_is_killed_with_all_it_has_started(child: Child) -> None:
+    deaf = f"trap '' TERM\necho $$ >{child.root}/deaf\nwhile sleep 0.1; do :; done\n"
+    child.write("deaf-trainer", deaf)
+    child.write("trainer", f'bash {child.root}/deaf-trainer &\necho model >"$OUT/strategy.csv"\nwait\n')
+    child.start(SOLVER_PATIENCE="2")
+    child.until(lambda: (child.home / "output/strategy.csv").exists() and (child.root / "deaf").exists())
+    child.process.send_signal(signal.SIGTERM)
+    child.process.wait(20)
+    child.until(lambda: not lives(child.root / "deaf"), 5)
+
+
+def test_what_a_trainer_leaves_running_ends_with_it(child: Child) -> None:
+    """On an instance its container ends; here a bundle would change while it is uploaded."""
+    left = f"while sleep 0.1; do :; done &\necho $! >{child.root}/left\n"
+    child.write("trainer", left + 'echo model >"$OUT/strategy.csv"\n')
+    child.boot()
+    assert child.process.returncode == 0, child.log
+    assert not lives(child.root / "left")
+
+
+def test_it_signs_its_record_and_the_trainer_does_not_get_the_key(child: Child) -> None:
+    child.write("trainer", 'echo "key: ${SOLVER_KEY-none}"\n')
+    child.boot()
+    assert child.stored("logs/trainer.log") == "key: none\n"
+    assert child.record
+    assert signatures.is_signed(child.record, KEY)
+    assert not signatures.is_signed({**child.record, "exit_code": 1}, KEY)
+    assert not signatures.is_signed(child.record, KEY[::-1])
+
+
+def test_children_of_a_sweep_from_before_there_were_keys_sign_nothing(child: Child) -> None:
+    child.boot(SOLVER_KEY="")
+    assert child.process.returncode == 0, child.log
+    assert child.record
+    assert "signature" not in child.record
+    top = child.root / "s3" / BUCKET / "sweeps" / SWEEP / "costs/3"
+    assert [path.name.isdigit() for path in top.iterdir()] == [True]
+
+
+def test_a_record_that_it_has_not_signed_does_not_keep_it_from_training(child: Child) -> None:
+    """Children of every sweep may write there."""
+    child.write(f"s3/{BUCKET}/sweeps/{SWEEP}/3/job.json", '{"status": "complete", "signature": "00"}')
+    child.write(f"s3/{BUCKET}/sweeps/{SWEEP}/3/logs/exit-code", "0 00\n")
+    child.write(f"s3/{BUCKET}/sweeps/{SWEEP}/3/config/config.yaml", "game: another\n")
+    child.write("trainer", f'cat {child.home}/config/config.yaml >"$OUT/strategy.csv"\n')
+    child.boot()
+    assert child.process.returncode == 0, child.log
+    assert child.stored("bundle/strategy.csv") == "game: leduc\n"
+
+
+def test_a_training_that_ended_well_is_not_repeated_for_what_failed_after_it(child: Child) -> None:
+    child.write("trainer", f"{TRAINER}echo trained >>{child.root}/trainings\n")
+    child.write("fail", "aws s3 sync*/bundle")
+    child.boot()
+    assert child.process.returncode == RETRY, child.log
+    assert child.record
+    assert child.record["reason"] == "uploading the bundle: aws: it went wrong"
+    (child.root / "fail").unlink()
+    child.boot()
+    assert child.process.returncode == 0, child.log
+    assert (child.root / "trainings").read_text() == "trained\n"
+    assert child.stored("bundle/strategy.csv") == "model\n"
+    assert child.record["status"] == "complete"
+
+
+def test_output_that_did_not_come_to_s3_is_trained_again(child: Child) -> None:
+    """Only what an attempt has found there would be uploaded: the model as of the last sync."""
+    child.write("trainer", f"{TRAINER}echo trained >>{child.root}/trainings\n")
+    child.write("fail", "aws s3 sync*/[bo]u*")
+    child.boot()
+    assert child.process.returncode == RETRY, child.log
+    (child.root / "fail").unlink()
+    child.boot()
+    assert child.process.returncode == 0, child.log
+    assert (child.root / "trainings").read_text() == "trained\ntrained\n"
+
+
+def test_what_is_not_in_s3_is_not_asked_for_again(child: Child) -> None:
+    (child.root / f"s3/{BUCKET}/configs/{SWEEP}/3/config.yaml").unlink()
+    child.boot()
+    assert child.process.returncode == 1, child.log
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_only_the_script_that_was_submitted_is_run(child: Child, forged: bool) -> None:
+    """Its name is its sha256; Batch says the name."""
+    submitted = f"echo ran >{child.root}/ran\n".encode()
+    key = script_key(submitted)
+    child.write(f"s3/{BUCKET}/{key}", submitted.decode() + ("# and more\n" if forged else ""))
+    ended = subprocess.run(
+        ["bash", "-c", START],
+        env={"PATH": str(child.bin), "FAKES": str(child.root), "SOLVER_RUNNER": f"s3://{BUCKET}/{key}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == int(forged), ended.stderr
+    assert ("is not the script that was submitted" in ended.stderr) is forged
+    assert (child.root / "ran").exists() is not forged
