@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import claims, records, refusals, request
+from . import claims, records, refusals, request, userdata
 from .aws import Aws, aws_errors, error_code
 from .claims import Claim
 from .config import TrainerConfig
@@ -39,9 +39,10 @@ def prepare(aws: Aws, plan: Plan, config: TrainerConfig) -> Claim:
 
 
 def put_config(aws: Aws, plan: Plan, config: TrainerConfig) -> None:
-    """Put the config where the instance fetches it. The key is its content's hash: putting it twice changes nothing."""
+    """Put what the instance fetches where it does. The key is the content's hash: putting it twice changes nothing."""
     with aws_errors("put the config into S3"):
         aws.s3.put_object(Bucket=aws.bucket, Key=plan.config_key, Body=config.data, ContentType="application/yaml")
+        aws.s3.put_object(Bucket=aws.bucket, Key=userdata.fetched_key(), Body=userdata.fetched())
 
 
 def run(aws: Aws, plan: Plan, claim: Claim, say: Say) -> Started:

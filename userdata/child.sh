@@ -8,7 +8,6 @@ RETRY=75 # EX_TEMPFAIL of sysexits.h; cloud/runner.py knows it, too
 START_SECONDS=0 PRICED=$EPOCHSECONDS # the machine was there before
 TRAINER=        # process group
 TYPE='' ZONE='' # of the machine
-TRAINER_LOG=$SOLVER_HOME/logs/trainer.log
 
 main() {
     trap finish EXIT
@@ -43,6 +42,7 @@ recall() {
     for name in attempts started timeline; do
         [[ ! -e $SOLVER_HOME/logs/$name ]] || cp "$SOLVER_HOME/logs/$name" "$STATE/$name"
     done
+    attempt "restoring links" restore_tree "$SOLVER_HOME/logs/tree.json"
     recall_attempts
 }
 
@@ -121,11 +121,16 @@ start_trainer() {
 }
 
 run_trainer() {
+    local log keeper
     trap - EXIT TERM INT HUP
-    "${JOB_TRAINER[@]}" >>"$TRAINER_LOG" 2>&1 &
+    exec {log}> >(keep_log)
+    keeper=$!
+    "${JOB_TRAINER[@]}" >&"$log" 2>&1 {log}>&- &
     echo $! >"$WORK/trainer"
+    exec {log}>&-
     wait $!
     echo $? >"$WORK/exit-code"
+    limited 10 tail --pid="$keeper" --sleep-interval=0.1 --follow /dev/null # its last words
 }
 
 watch_trainer() {
@@ -153,6 +158,7 @@ exit_code() {
 # What the next attempt wants to know goes with the logs, each of which is one file over all attempts.
 gather_logs() {
     cp "$STATE"/{started,attempts,timeline} "$SOLVER_HOME/logs/"
+    gather_log
 }
 
 say_interrupted() {
