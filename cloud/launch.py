@@ -39,9 +39,14 @@ def prepare(aws: Aws, plan: Plan, config: TrainerConfig) -> Claim:
 
 
 def put_config(aws: Aws, plan: Plan, config: TrainerConfig) -> None:
-    """Put what the instance fetches where it does. The key is the content's hash: putting it twice changes nothing."""
+    """Put the config where the instance fetches it. The key is its content's hash: putting it twice changes nothing."""
     with aws_errors("put the config into S3"):
         aws.s3.put_object(Bucket=aws.bucket, Key=plan.config_key, Body=config.data, ContentType="application/yaml")
+
+
+def put_programs(aws: Aws) -> None:
+    """Put the programs that have no room in the user data where the instance fetches them, likewise."""
+    with aws_errors("put the instance's programs into S3"):
         aws.s3.put_object(Bucket=aws.bucket, Key=userdata.fetched_key(), Body=userdata.fetched())
 
 
@@ -53,6 +58,7 @@ def run(aws: Aws, plan: Plan, claim: Claim, say: Say) -> Started:
     Raises CloudError with every refusal when EC2 grants none.
     """
     left, refused = list(plan.market.offers), list(plan.market.refusals)
+    put_programs(aws)
     try:
         while left:
             offer = left.pop(0)
