@@ -206,8 +206,8 @@ def _terse(program: str) -> str:
     lines = program.splitlines()
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.end_lineno:
-            first = node.lineno - 1
-            lines[first : node.end_lineno] = [" " * node.col_offset + "pass", *[""] * (node.end_lineno - node.lineno)]
+            first, left = node.lineno - 1, " " * node.col_offset + "pass" if node.col_offset else ""
+            lines[first : node.end_lineno] = [left, *[""] * (node.end_lineno - node.lineno)]
     code = (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
     return "\n".join(code) + "\n"
 

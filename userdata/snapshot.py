@@ -26,7 +26,7 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 Trainer = Literal["running", "stopped", "ended"]
 """`stopped`: it writes nothing now, but will go on. `ended`: nothing will ever write again, so that files need not be
@@ -268,18 +268,14 @@ class Copy:
         self._partial.unlink(missing_ok=True)
 
 
-def update(output: Path, copy: Copy, trainer: Trainer, room: int) -> dict[str, Any]:
+def update(output: Path, copy: Copy, trainer: Trainer, room: int) -> tuple[Tree, bool]:
     """Bring a copy up to date with the output directory.
 
-    Returns what was left out and why, by path, and what S3 cannot hold: links by path with their targets, empty
-    directories, and the paths of which there is a torn copy.
+    Returns what is there and what of it was left out, and whether the copy has some version of all the rest, so that
+    what it lacks may be deleted elsewhere, too. Raises OSError if there is no such directory.
     """
-    try:
-        root = os.open(output, FLAGS | os.O_DIRECTORY)
-    except OSError as error:
-        return {"left_out": {".": str(error.strerror)}, "links": {}, "directories": [], "torn": []}
-    tree = Tree(root, room)
-    left_out = tree.left_out
+    root = os.open(output, FLAGS | os.O_DIRECTORY)
+    tree, whole = Tree(root, room), True
     copy.remove_others(tree)
     for path in sorted(tree.files):
         try:
@@ -292,11 +288,11 @@ def update(output: Path, copy: Copy, trainer: Trainer, room: int) -> dict[str, A
         except OSError as error:
             reason = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror)
         if reason:
-            left_out[path] = reason
+            tree.left_out[path] = reason
+            whole = whole and (copy.directory / path).exists()
     copy.clean()
     copy.remember(tree)
-    torn = sorted(tree.files & copy.torn.keys())
-    return {"left_out": left_out, "links": tree.links, "directories": tree.empty(), "torn": torn}
+    return tree, whole and not tree.unread
 
 
 def open_below(root: int, path: str, flags: int) -> int:
@@ -346,18 +342,19 @@ def open_for_writing(data: BinaryIO) -> bool:
     return False
 
 
-def report(done: dict[str, Any], directory: Path) -> None:
-    """Write left-out.json and tree.json, and say what was left out. What is being written now is no news to anybody."""
-    left_out = done.pop("left_out")
-    for path, reason in list(left_out.items())[:NAMED]:
+def report(tree: Tree, torn: list[str], directory: Path) -> None:
+    """Write left-out.json, and in tree.json what S3 cannot hold or tell: links by path with their targets, empty
+    directories, and of which files there is a torn copy. What is being written just now is no news to anybody.
+    """
+    named = list(tree.left_out.items())
+    for path, reason in named[:NAMED]:
         print(f"{reason}: {path}", file=sys.stderr)
-    named = {path: reason for path, reason in left_out.items() if reason != BUSY}
-    more = len(named) - NAMED
-    named = dict(list(named.items())[:NAMED])
-    if more > 0:
-        named["..."] = f"{more} more"
-    (directory / "left-out.json").write_text(json.dumps(named))
-    (directory / "tree.json").write_text(json.dumps(done))
+    named = [(path, reason) for path, reason in named if reason != BUSY]
+    if len(named) > NAMED:
+        named[NAMED:] = [("...", f"{len(named) - NAMED} more")]
+    (directory / "left-out.json").write_text(json.dumps(dict(named)))
+    told = {"links": tree.links, "directories": tree.empty(), "torn": torn}
+    (directory / "tree.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
@@ -365,9 +362,16 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     parser.add_argument("copy", type=Path)
     parser.add_argument("state", type=Path, help="file that holds what the copy has")
-    parser.add_argument("report", type=Path, help="directory for left-out.json and tree.json")
+    parser.add_argument("report", type=Path, help="directory for left-out.json, tree.json, and whole if the copy is")
     parser.add_argument("room", type=int, help="bytes that S3 leaves for a path")
     parser.add_argument("trainer", choices=get_args(Trainer))
     given = parser.parse_args()
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes when somebody waits for the lease, and would end this process
-    report(update(given.output, Copy(given.copy, given.state), given.trainer, given.room), given.report)
+    copy = Copy(given.copy, given.state)
+    try:
+        tree, whole = update(given.output, copy, given.trainer, given.room)
+    except OSError as error:
+        sys.exit(f"{error.strerror}: {error.filename}")
+    report(tree, sorted(tree.files & copy.torn.keys()), given.report)
+    if whole:
+        (given.report / "whole").touch()

@@ -26,7 +26,8 @@ note_sync() {
         >"$WORK/logs/sync.json"
 }
 
-# What a snapshot has made is worth uploading even if it has failed at something.
+# What a snapshot has made is worth uploading even if it lacks something, but then nothing is deleted: what it lacks may be
+# in S3, from an attempt before.
 sync_output() {
     local code=0 tries=1
     [[ $1 != ended || ! -e $STATE/started ]] || tries=$RESULT_TRIES
@@ -35,7 +36,9 @@ sync_output() {
 }
 
 upload_output() {
-    s3_sync "$(time_left "$SYNC_LIMIT")" "$SNAPSHOT" output
+    local options=()
+    [[ ! -e $WORK/whole ]] || options=(--delete)
+    s3_sync "$(time_left "$SYNC_LIMIT")" "$SNAPSHOT" output "${options[@]}"
 }
 
 # A child of a sweep has the programs from the beginning.
@@ -50,6 +53,7 @@ load_programs() {
 take_snapshot() {
     local prefix=${S3#s3://*/}
     load_programs || return 1
+    rm -f "$WORK/whole"
     in_group "$SYNC_LIMIT" python3 -I -c "$SNAPSHOT_PY" "$OUTPUT" "$SNAPSHOT" "$STATE/snapshot.json" "$WORK" \
         $((1024 - ${#prefix} - 8)) "$1" && mv "$WORK/tree.json" "$WORK/logs/"
 }
@@ -59,10 +63,10 @@ restore_tree() {
     [[ ! -e $1 ]] || { load_programs && python3 -I -c "$RESTORE_PY" "$OUTPUT" "$1"; }
 }
 
-# s3_sync SECONDS DIRECTORY PREFIX. Not under `nice`, which would save the trainer nothing, and what is not in S3 yet is
+# s3_sync SECONDS DIRECTORY PREFIX [--delete]. Not under `nice`, which would save the trainer nothing, and what is not in S3 yet is
 # what a lost machine costs (docs/performance.md).
 s3_sync() {
-    in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors --delete "$2" "$S3/$3"
+    in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors "${@:4}" "$2" "$S3/$3"
 }
 
 # Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.
@@ -75,7 +79,7 @@ sync_logs() {
     local full=
     [[ ! -e $STATE/started ]] || gather_logs
     cp "$WORK/logs/." -r "$SOLVER_HOME/logs" 2>/dev/null || full=yes
-    attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs
+    attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs --delete
     [[ -z $full ]] || attempt "telling of the sync" call s3 cp --only-show-errors --recursive "$WORK/logs" "$S3/logs"
 }
 
@@ -136,5 +140,5 @@ upload_all() {
 }
 
 upload_bundle() {
-    s3_sync "$(time_left "$UPLOAD_LIMIT")" "$SNAPSHOT" bundle
+    s3_sync "$(time_left "$UPLOAD_LIMIT")" "$SNAPSHOT" bundle --delete
 }
