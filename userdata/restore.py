@@ -91,5 +91,5 @@ if __name__ == "__main__":
     try:
         found = json.loads(told.read_bytes())
         restore(os.open(output, FLAGS), found)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         print(f"no links are made again: {error}", file=sys.stderr)

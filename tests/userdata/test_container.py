@@ -166,7 +166,8 @@ def test_the_container_leaves_the_machine_a_reserve(make: Callable[..., Containe
 def test_the_reserve_of_small_and_large_machines(tmp_path: Path, total: int, left: int) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(f"MemTotal: {total} kB\nMemFree: 1 kB\n")
-    code = f"source {PACKAGE}/userdata/container.sh; eval \"$(declare -f memory | sed 's#/proc/meminfo#{meminfo}#')\"; memory"
+    replaced = f"eval \"$(declare -f memory | sed 's#/proc/meminfo#{meminfo}#')\""
+    code = f"source {PACKAGE}/userdata/container.sh; {replaced}; memory"
     assert subprocess.run(["bash", "-c", code], check=True, capture_output=True, text=True).stdout == f"{left}\n"
 
 

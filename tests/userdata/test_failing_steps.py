@@ -53,6 +53,7 @@ TOLERATED = (
     "python3 record running *",
     "systemctl cat ecs.service",
     "docker container inspect *.Id*",
+    "docker container inspect *.Running}} solver",
     "docker image inspect *",
     "tmux kill-session *",
     "sudo docker start *",
