@@ -121,16 +121,11 @@ start_trainer() {
 }
 
 run_trainer() {
-    local log keeper
     trap - EXIT TERM INT HUP
-    exec {log}> >(keep_log)
-    keeper=$!
-    "${JOB_TRAINER[@]}" >&"$log" 2>&1 {log}>&- &
+    "${JOB_TRAINER[@]}" >>"$TRAINER_LOG" 2>&1 &
     echo $! >"$WORK/trainer"
-    exec {log}>&-
     wait $!
     echo $? >"$WORK/exit-code"
-    limited 10 tail --pid="$keeper" --sleep-interval=0.1 --follow /dev/null # its last words
 }
 
 watch_trainer() {
@@ -158,7 +153,6 @@ exit_code() {
 # What the next attempt wants to know goes with the logs, each of which is one file over all attempts.
 gather_logs() {
     cp "$STATE"/{started,attempts,timeline} "$SOLVER_HOME/logs/"
-    gather_log
 }
 
 say_interrupted() {
