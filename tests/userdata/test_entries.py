@@ -111,9 +111,10 @@ def test_a_failure_in_strange_words_is_told_all_the_same(machine: Machine) -> No
     machine.write("trainer", "echo 1 >a; until [[ -e $FAKES/go ]]; do sleep 0.05; done")
     with training(machine):
         machine.write("outage", 'a "quoted" \\ back\\slash\tand \x1b[31mcolour\n')
-        machine.until(lambda: "failed (exit 255): syncing output" in machine.log)
+        machine.until(lambda: "failed (exit 255): syncing logs" in machine.log)
+        failed = json.loads((machine.home / "logs/sync.json").read_text())["failed"]
+        assert failed.startswith("syncing output: a  quoted    back slash and  [31mcolour")
         (machine.root / "outage").unlink()
-        machine.until(lambda: json.loads((machine.home / "logs/sync.json").read_text())["synced_at"])
         machine.write("go")
     assert machine.record
     assert machine.record["status"] == "complete"
