@@ -18,6 +18,9 @@ HEADINGS = ("JOB", "TYPE", "MARKET", "STATE", "PHASE", "UPTIME", "CONFIG")
 SPARE = ("MARKET", "TYPE", "STATE", "CONFIG")
 """What a narrow terminal does not show of a job."""
 
+NAMED = 5
+"""So many warnings are shown of a job."""
+
 
 def job_row(job: Job) -> tuple[str, ...]:
     """A job as one row under HEADINGS."""
@@ -36,6 +39,8 @@ def job_facts(job: Job, details: Details) -> dict[str, str]:
         "kept": _kept(job),
         "warning": f"no sign of life for {_ago(details.silent_since)}" if details.silent_since else "",
         "unreadable": job.unreadable,
+        "synced": f"{_ago(details.synced_at)} ago" if details.synced_at else "",
+        "warnings": _warnings(details.warnings),
         "trainer": details.latest,
         "exit code": "" if job.exit_code is None else str(job.exit_code),
         "instance": f"{job.state}, {job.type}, {job.market}" + (f", {job.address}" if job.address else ""),
@@ -91,6 +96,12 @@ def _kept(job: Job) -> str:
     return (
         f"for a look by ssh, another {duration(job.kept_until - datetime.now(UTC))}; to end it: inv terminate {job.id}"
     )
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    """The first of them; a trainer may have made thousands of files that cannot be saved."""
+    more = len(warnings) - NAMED
+    return "; ".join([*warnings[:NAMED], *([f"{more} more, see --json"] if more > 0 else [])])
 
 
 def _ago(moment: datetime) -> str:

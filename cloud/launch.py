@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import asked, claims, jobs, refusals, request
+from . import asked, claims, jobs, refusals, request, userdata
 from .aws import Aws, aws_errors, error_code
 from .claims import Claim
 from .errors import CloudError
@@ -55,6 +55,12 @@ def put_config(aws: Aws, plan: Plan, config: TrainerConfig) -> None:
         aws.s3.put_object(Bucket=aws.bucket, Key=plan.config_key, Body=config.data, ContentType="application/yaml")
 
 
+def put_programs(aws: Aws) -> None:
+    """Put the programs that have no room in the user data where the instance fetches them, likewise."""
+    with aws_errors("put the instance's programs into S3"):
+        aws.s3.put_object(Bucket=aws.bucket, Key=userdata.fetched_key(), Body=userdata.fetched())
+
+
 def run(aws: Aws, plan: Plan, claim: Claim, say: Say) -> Started:
     """Start one instance: the first of the plan's offers that EC2 grants.
 
@@ -63,6 +69,7 @@ def run(aws: Aws, plan: Plan, claim: Claim, say: Say) -> Started:
     Raises CloudError with every refusal when EC2 grants none.
     """
     left, refused = list(plan.market.offers), list(plan.market.refusals)
+    put_programs(aws)
     try:
         while left:
             offer = left.pop(0)

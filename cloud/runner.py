@@ -110,7 +110,7 @@ def _assignments(runner: Runner) -> Iterator[str]:
     yield array("JOB_CHILDREN", map(str, runner.children))
     yield array("JOB_TRAINER", runner.trainer)
     yield from programs()
-    yield program("SIGN_PY", "sign.py")
+    yield program("sign.py")
 
 
 def _lines(rows: tuple[tuple[str | int, ...], ...]) -> str:

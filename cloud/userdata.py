@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
+import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Iterator
@@ -19,6 +21,8 @@ SHARED = ("steps.sh", "aws.sh", "money.sh", "sync.sh", "training.sh")
 """The files of userdata/ that an instance's job and a sweep's child have in common."""
 SCRIPTS = (*SHARED, "instance.sh", "machine.sh", "container.sh", "job.sh")
 """The files of userdata/ in the order in which they make one script; the last calls `main`."""
+PROGRAMS = ("snapshot.py", "restore.py", "keep_log.py")
+"""The Python programs of userdata/ that find no room in EC2's 16 KB: an instance fetches them by their sha256."""
 
 # User data scripts run at the first boot only, unless cloud-init is told otherwise; this is what AWS documents:
 # https://repost.aws/knowledge-center/execute-user-data-ec2
@@ -145,18 +149,29 @@ def assignments(job: UserData) -> Iterator[str]:
     for name, value in values.items():
         yield assignment(name, value)
     yield array("JOB_TRAINER", job.trainer)
-    yield from programs()
+    yield assignment("JOB_PROGRAMS", fetched_key())
+    yield program("record.py")
 
 
 def programs() -> Iterator[str]:
-    """The Python programs that the scripts run, as assignments."""
-    yield program("RECORD_PY", "record.py")
-    yield program("SNAPSHOT_PY", "snapshot.py")
+    """The Python programs that the scripts run, as assignments: NAME.py is NAME_PY."""
+    for name in ("record.py", *PROGRAMS):
+        yield program(name)
 
 
-def program(name: str, file: str) -> str:
-    """One Python program of userdata/ as an assignment."""
-    return f"{name}={shlex.quote(_text(file))}"
+def program(name: str) -> str:
+    """A Python program of userdata/ as an assignment."""
+    return f"{name.upper().replace('.', '_')}={shlex.quote(_terse(_text(name)))}"
+
+
+def fetched() -> bytes:
+    """What an instance fetches: the programs, as a file of assignments that bash reads."""
+    return "".join(f"{program(name)}\n" for name in PROGRAMS).encode("ascii")
+
+
+def fetched_key() -> str:
+    """Where in S3 that is: beside the configs, which an instance may read and not write."""
+    return f"configs/{hashlib.sha256(fetched()).hexdigest()}/programs.sh"
 
 
 def assignment(name: str, value: str | int) -> str:
@@ -184,6 +199,17 @@ def _body(name: str) -> str:
     """A script without its comments, which nobody reads there, and which take a quarter of the room that EC2 gives."""
     lines = _text(name).splitlines(keepends=True)
     return "".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def _terse(program: str) -> str:
+    """A Python program without its comments and docstrings, for the same reason."""
+    lines = program.splitlines()
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.end_lineno:
+            first, left = node.lineno - 1, " " * node.col_offset + "pass" if node.col_offset else ""
+            lines[first : node.end_lineno] = [left, *[""] * (node.end_lineno - node.lineno)]
+    code = (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    return "\n".join(code) + "\n"
 
 
 def _text(name: str) -> str:

@@ -8,10 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from . import display, jobs, storage
+from . import display, jobs, storage, syncs
 from .asked import ID
 from .aws import Aws
 from .jobs import Job
+from .syncs import Sync
 
 Say = Callable[[str], None]
 
@@ -52,11 +53,15 @@ class Details:
     latest: the trainer's latest line, as of the last sync to S3.
     waiting_since: when EC2 interrupted it, while it waits for capacity.
     silent_since: the instance's last sign of life, if that is too long ago for one at work.
+    synced_at: when the output was last brought to S3.
+    warnings: what could not be, and why.
     """
 
     latest: str = ""
     waiting_since: datetime | None = None
     silent_since: datetime | None = None
+    synced_at: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
@@ -65,18 +70,21 @@ def look(aws: Aws, reference: str, say: Say) -> tuple[Job, Details]:
     All of it is asked for at once if the reference is a whole id. say: told of each link that was followed.
     """
     _ = aws.s3, aws.bucket  # made before the threads that use it; EC2's client takes 0.1 s, while S3 is being asked
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
 
-        def ask(job: str) -> tuple[Future[str], Future[datetime | None]]:
+        def ask(job: str) -> tuple[Future[str], Future[datetime | None], Future[Sync]]:
             heard = pool.submit(storage.written_at, aws, f"jobs/{job}/logs/boot.log")
-            return pool.submit(latest_line, aws, job), heard
+            return pool.submit(latest_line, aws, job), heard, pool.submit(syncs.read, aws, job)
 
         asked = ask(reference) if ID.fullmatch(reference) else None
         job = successor(aws, jobs.find(aws, reference), say)
         if asked is None or job.id != reference:
             asked = ask(job.id)
-        latest, heard = asked
-        return job, Details(latest.result(), jobs.waiting_since(aws, job), _silent_since(job, heard.result()))
+        latest, heard, synced = asked
+        sync = synced.result()
+        silent = _silent_since(job, heard.result())
+        warnings = job.warnings if job.ended else sync.warnings
+        return job, Details(latest.result(), jobs.waiting_since(aws, job), silent, sync.at, warnings)
 
 
 def successor(aws: Aws, job: Job, say: Say) -> Job:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloud import asked, claims, launch, machine, request
+from cloud import asked, claims, launch, machine, request, userdata
 from cloud.aws import Aws
 from cloud.claims import Claim
 from cloud.errors import CloudError, UsageError
@@ -131,6 +131,8 @@ def test_the_request_is_one_that_ec2_takes(ready: Aws) -> None:
     started = launch.run(ready, found(ready), claims.claim(ready, "claims/1.json"), print)
     instance = ready.ec2.describe_instances(InstanceIds=[started.id])["Reservations"][0]["Instances"][0]
     assert (instance["InstanceLifecycle"], instance["Placement"]["AvailabilityZone"]) == ("spot", started.offer.zone)
+    programs = ready.s3.get_object(Bucket=ready.bucket, Key=userdata.fetched_key())["Body"].read()
+    assert programs == userdata.fetched()  # what its user data fetches is there before it runs
 
 
 def test_the_plan_says_what_was_asked(aws: Aws) -> None:

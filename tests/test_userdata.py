@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import hashlib
+import shlex
 import subprocess
 from dataclasses import replace
 from email import message_from_bytes
@@ -52,7 +54,7 @@ JOB_BUDGET=0
 JOB_PRICE=0
 JOB_DISK_PRICE=0
 JOB_TRAINER=(train --config '/solver/config/fast buckets.yaml' --output /solver/output)
-RECORD_PY="""
+JOB_PROGRAMS="""
 
 
 def unpacked(data: bytes) -> bytes:
@@ -60,10 +62,10 @@ def unpacked(data: bytes) -> bytes:
     return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
-def assigned(job: UserData, *names: str) -> list[str]:
+def assigned(job: UserData, *names: str, after: str = "") -> list[str]:
     """What bash makes of the assignments."""
     words = " ".join(f'"${{{name}[@]}}"' for name in names)
-    text = "\n".join([*userdata.assignments(job), f"printf '%s\\0' {words}"])
+    text = "\n".join([*userdata.assignments(job), after, f"printf '%s\\0' {words}"])
     printed = subprocess.run(["bash", "-c", text], check=True, capture_output=True).stdout
     return printed.decode("utf-8", "surrogateescape").removesuffix("\0").split("\0")
 
@@ -107,10 +109,29 @@ def test_money_arrives_in_micro_dollars() -> None:
     assert assigned(job, "JOB_BUDGET", "JOB_PRICE", "JOB_DISK_PRICE") == ["2500000", "357000", "8767"]
 
 
-def test_the_programs_arrive_as_they_are() -> None:
-    names = ("record.py", "snapshot.py")
+def without_docstrings(text: str) -> str:
+    """What a program does."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            node.body = [one for one in node.body if not isinstance(one, ast.Pass) and not is_text(one)]
+    return ast.dump(tree)
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def test_the_programs_arrive_without_their_comments_and_do_the_same() -> None:
+    """One in the user data, the others in what it fetches from S3 by its sha256."""
+    names = ("record.py", *userdata.PROGRAMS)
     texts = [(PACKAGE / "userdata" / name).read_text() for name in names]
-    assert assigned(JOB, "RECORD_PY", "SNAPSHOT_PY") == texts
+    fetch = f"eval {shlex.quote(userdata.fetched().decode())}"
+    arrived = assigned(JOB, *(name.upper().replace(".", "_") for name in names), after=fetch)
+    assert [without_docstrings(text) for text in arrived] == [without_docstrings(text) for text in texts]
+    assert not [line for text in arrived for line in text.splitlines() if line.lstrip().startswith(("#", '"' * 3))]
+    sha256 = hashlib.sha256(userdata.fetched()).hexdigest()
+    assert assigned(JOB, "JOB_PROGRAMS") == [f"configs/{sha256}/programs.sh"]
 
 
 def test_the_same_job_gives_the_same_bytes_within_what_ec2_takes() -> None:

@@ -38,9 +38,10 @@ write_record() {
     local started=
     [[ ! -e $STATE/started ]] || started=$(<"$STATE/started")
     print_attempts open >"$WORK/attempts"
-    limited "$HASH_LIMIT" python3 -c "$RECORD_PY" --job "$JOB" --status "$1" --phase "$2" \
+    limited "$HASH_LIMIT" python3 -I -c "$RECORD_PY" --job "$JOB" --status "$1" --phase "$2" \
         --reason "$REASON" --exit-code "$EXIT_CODE" --asked "$JOB_ASKED" --launched-at "$JOB_LAUNCHED_AT" \
-        --started-at "$started" --attempts "$WORK/attempts" --timeline "$STATE/timeline" "${@:3}" >"$WORK/job.json" &&
+        --started-at "$started" --attempts "$WORK/attempts" --timeline "$STATE/timeline" \
+        --sync "$WORK/logs/sync.json" --tree "$WORK/logs/tree.json" "${@:3}" >"$WORK/job.json" &&
         seal "$WORK/job.json"
 }
 

@@ -8,7 +8,6 @@ RETRY=75 # EX_TEMPFAIL of sysexits.h; cloud/runner.py knows it, too
 START_SECONDS=0 PRICED=$EPOCHSECONDS # the machine was there before
 TRAINER=        # process group
 TYPE='' ZONE='' # of the machine
-TRAINER_LOG=$SOLVER_HOME/logs/trainer.log
 
 main() {
     trap finish EXIT
@@ -51,6 +50,7 @@ recall() {
     done
     [[ ! -e $SOLVER_HOME/logs/exit-code ]] || read -r code signature <"$SOLVER_HOME/logs/exit-code"
     [[ $code != 0 || $signature != "$(sign text "exit $JOB $code")" ]] || echo "$code" >"$STATE/exit-code"
+    attempt "restoring links" restore_tree "$SOLVER_HOME/logs/tree.json"
     recall_attempts
 }
 

@@ -92,6 +92,7 @@ run_errands() {
     attempt "looking for the spot request" find_spot_request & # it is looked for again when it is to be cancelled
     errand "publishing the ssh host keys" publish_host_keys &
     errand "fetching config" fetch_config &
+    errand "fetching programs" fetch_programs &
     errand "writing the record" put_record starting installing &
     ask_price &
     wait
@@ -123,6 +124,17 @@ fetch_config() {
         return 1
     fi
     call s3 cp --only-show-errors "$path" "$S3/config/$JOB_CONFIG_NAME"
+}
+
+# What has no room in the user data.
+fetch_programs() {
+    local key=${JOB_PROGRAMS%/*} path=$WORK/programs
+    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_PROGRAMS" "$path.new" || return 1
+    if [[ $(sha256sum <"$path.new") != "${key##*/} "* ]]; then
+        echo "their sha256 is not what was launched" >&2
+        return 1
+    fi
+    mv "$path.new" "$path"
 }
 
 # Unless the machine stops because of `terminate`, which has the last word.

@@ -28,6 +28,7 @@ main() {
     ((EPOCHSECONDS < DEADLINE)) || fail "$DEADLINE_REASON"
     if [[ -s $STATE/exit-code ]]; then # interrupted while uploading
         EXIT_CODE=$(<"$STATE/exit-code")
+        begin_log
     else
         prepare_container
         until train; do

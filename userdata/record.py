@@ -54,6 +54,22 @@ def attempts(counted: Path) -> list[dict[str, Any]]:
     ]
 
 
+def told(file: Path | None) -> dict[str, Any]:
+    """What a snapshot or a sync has told of itself; nothing if there was none."""
+    return dict(json.loads(file.read_text())) if file and file.exists() else {}
+
+
+def saved(given: argparse.Namespace, files: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """The bundle, what S3 cannot hold of it, and what is not as one would expect; each if there is any."""
+    sync, tree = told(given.sync), told(given.tree)
+    warnings = [f"the last sync failed: {sync['failed']}"] if sync.get("failed") else []
+    warnings += [f"{path}: {reason}" for path, reason in sync.get("left_out", {}).items()]
+    if files == []:
+        warnings.append("the trainer ended well, but left no files")
+    lists = {"warnings": warnings, "links": tree.get("links"), "directories": tree.get("directories")}
+    return {**({} if files is None else {"bundle": files}), **{name: found for name, found in lists.items() if found}}
+
+
 def iso(seconds: int | None) -> str | None:
     """Seconds since 1970 as ISO 8601 in UTC."""
     if seconds is None:
@@ -76,7 +92,7 @@ def record(given: argparse.Namespace, now: int) -> dict[str, Any]:
         "asked": given.asked,
         **({"timeline": timeline(given.timeline)} if given.timeline else {}),
         **({"attempts": attempts(given.attempts)} if given.attempts else {}),
-        **({"bundle": bundle(given.bundle)} if given.bundle else {}),
+        **saved(given, bundle(given.bundle) if given.bundle else None),
     }
 
 
@@ -100,6 +116,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeline", type=Path, help="file with what the first boot had done by when")
     parser.add_argument("--attempts", type=Path, help="file with what each boot has cost, as money.sh counts it")
     parser.add_argument("--bundle", type=Path, help="directory of the finished model")
+    parser.add_argument("--sync", type=Path, help="sync.json: what was left out, and the last failure")
+    parser.add_argument("--tree", type=Path, help="tree.json: links and empty directories")
     return parser.parse_args(arguments)
 
 

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034  # joined with the other files, which use these
 # Constants, state, the log, and how a step runs: within a time limit, and with its last words as the reason if it fails.
 #
-# The files of this directory become one script, behind the assignments of one job (JOB_..., RECORD_PY, SNAPSHOT_PY).
+# The files of this directory become one script, behind the assignments of one job (JOB_..., and the programs, ..._PY).
 #
 # `return` and `exit` always name their status: within a trap, bash takes the one from before the trap otherwise.
 
@@ -46,6 +46,7 @@ OUTCOME=        # complete, failed, foreign (another instance owns this launch),
 
 # Small files in memory: a full disk must not keep the job from ending well.
 WORK=$(mktemp --directory --tmpdir=/dev/shm solver.XXXXXX || mktemp --directory)
+mkdir "$WORK/logs"
 
 log() {
     printf '%(%FT%TZ)T %s\n' -1 "$*"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cloud.userdata import UserData, script
+from cloud.userdata import UserData, fetched, fetched_key, script
 
 COMMANDS = Path(__file__).parent / "fakes"
 FAKED = (
@@ -71,6 +71,7 @@ class Machine:
         self.write("spot-price", "0.360000\n")
         self.write("trainer", COMPLETE)
         self.write(f"s3/{BUCKET}/configs/sha/fast_buckets.yaml", CONFIG.decode())
+        self.write(f"s3/{BUCKET}/{fetched_key()}", fetched().decode())
         self.job = job
 
     def write(self, path: str, text: str = "") -> None:

@@ -128,6 +128,7 @@ def training(child: Child) -> Iterator[Child]:
 
 
 def test_a_child_that_ends_well_leaves_a_bundle_and_a_record_and_exits_with_0(child: Child) -> None:
+    child.sweep["sync_seconds"] = 60
     child.boot()
     assert child.process.returncode == 0, child.log
     record = child.record

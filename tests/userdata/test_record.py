@@ -15,6 +15,7 @@ import pytest
 
 from cloud.config import PACKAGE
 from cloud.records import File, Record
+from cloud.userdata import PROGRAMS
 
 USERDATA = PACKAGE / "userdata"
 ASKED = {"instance_type": "c7i.4xlarge", "market": "spot", "output": "~/models/ünï", "max_hours": 3.0}
@@ -91,7 +92,7 @@ def test_a_reason_is_kept_to_the_letter() -> None:
     assert Record.parse(record(status="failed", reason=reason)).reason == reason
 
 
-@pytest.mark.parametrize("name", ["record.py", "snapshot.py"])
+@pytest.mark.parametrize("name", ["record.py", *PROGRAMS])
 def test_the_python_of_amazon_linux_2023_understands_it(name: str) -> None:
     ast.parse((USERDATA / name).read_text(), feature_version=(3, 9))
 
@@ -103,3 +104,33 @@ def test_a_file_is_hashed_to_its_end(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data + end)
     files = json.loads(record(bundle=str(tmp_path)))["bundle"]
     assert [file["sha256"] for file in files] == [hashlib.sha256(data + end).hexdigest() for end in (b"1", b"2")]
+
+
+def test_what_s3_cannot_hold_and_what_was_left_out_are_told(tmp_path: Path) -> None:
+    (tmp_path / "sync").write_text(
+        '{"synced_at": null, "failed": "no route", "left_out": {"a": "no room", "b": "torn"}}'
+    )
+    (tmp_path / "tree").write_text('{"links": {"latest": "ckpt-7"}, "directories": ["empty"], "torn": []}')
+    read = json.loads(record(sync=str(tmp_path / "sync"), tree=str(tmp_path / "tree")))
+    assert read["warnings"] == ["the last sync failed: no route", "a: no room", "b: torn"]
+    assert (read["links"], read["directories"]) == ({"latest": "ckpt-7"}, ["empty"])
+
+
+def test_where_nothing_was_left_out_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sync").write_text('{"synced_at": null, "failed": "", "left_out": {}}')
+    (tmp_path / "tree").write_text('{"links": {}, "directories": [], "torn": []}')
+    read = json.loads(record(sync=str(tmp_path / "sync"), tree=str(tmp_path / "tree")))
+    assert not {"warnings", "links", "directories", "bundle"} & read.keys()
+
+
+def test_a_trainer_that_leaves_nothing_has_a_bundle_of_nothing_and_a_warning(tmp_path: Path) -> None:
+    read = json.loads(record(status="complete", bundle=str(tmp_path)))
+    assert read["bundle"] == []
+    assert read["warnings"] == ["the trainer ended well, but left no files"]
+
+
+def test_a_large_file_is_hashed_to_its_end(tmp_path: Path) -> None:
+    content = bytes(range(256)) * (3 << 12) + b"end"
+    (tmp_path / "model").write_bytes(content)
+    (file,) = json.loads(record(bundle=str(tmp_path)))["bundle"]
+    assert file == {"path": "model", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
