@@ -54,6 +54,8 @@ class UserData:
     token: str
     """Client token of the launch, 32 hex digits."""
     bucket: str
+    role: str
+    """ARN of the role that the instance takes for this job, to reach S3."""
     region: str
     image: str
     """Repository URI with tag."""
@@ -124,6 +126,7 @@ def assignments(job: UserData) -> Iterator[str]:
     values: dict[str, str | int] = {
         "JOB_TOKEN": job.token,
         "JOB_BUCKET": job.bucket,
+        "JOB_ROLE": job.role,
         "JOB_REGION": job.region,
         "JOB_IMAGE": job.image,
         "JOB_REGISTRY": job.registry,

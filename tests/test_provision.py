@@ -132,7 +132,7 @@ def test_a_role_that_iam_does_not_know_everywhere_yet_is_named_again(
     account: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html (eventual consistency)"""
-    error = {"Code": "MalformedPolicyDocument", "Message": "Invalid principal in policy"}
+    error: Any = {"Code": "MalformedPolicyDocument", "Message": "Invalid principal in policy"}
     refused, update = [1, 1], account.iam.update_assume_role_policy
 
     def refusing(**arguments: Any) -> object:

@@ -63,8 +63,8 @@ log_in_and_pull() {
 
 # What the job that this one resumes had written. There is no container yet, so nothing of this job is overwritten.
 fetch_output() {
-    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" \
-        s3 sync --only-show-errors --delete "s3://$JOB_BUCKET/jobs/$JOB_ORIGIN/output" "$OUTPUT" &&
+    limited "$SYNC_LIMIT" "${S3_CLI[@]}" \
+        sync --only-show-errors --delete "s3://$JOB_BUCKET/jobs/$JOB_ORIGIN/output" "$OUTPUT" &&
         chmod -R a+rwX "$OUTPUT"
 }
 

@@ -29,7 +29,7 @@ take_snapshot() {
 # s3_sync SECONDS DIRECTORY PREFIX. Not under `nice`, which would save the trainer nothing, and what is not in S3 yet is
 # what a lost machine costs (docs/performance.md).
 s3_sync() {
-    in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors --delete "$2" "$S3/$3"
+    in_group "$1" "${S3_CLI[@]}" sync --only-show-errors --delete "$2" "$S3/$3"
 }
 
 # Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.

@@ -20,8 +20,7 @@ WATCHED_TRAINER = f'{TRAINER}; until grep -q recommendations/rebalance "$FAKES/c
 
 NEEDED = {
     "curl */instance-life-cycle": "asking for the market: curl: it went wrong",
-    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: aws: it went wrong",
-    "aws s3 cp * WORK/owner *": "taking this launch: aws: it went wrong",
+    "aws ec2 describe-instances *solver:launch*": "asking who owns this launch: aws: it went wrong",
     "aws s3 cp * WORK/ssh-host-keys *": "publishing the ssh host keys: aws: it went wrong",
     "python3 record starting *": "writing the record: python3: it went wrong",
     "docker version *": "starting Docker: docker: it went wrong",
@@ -68,13 +67,13 @@ TOLERATED = (
 )
 """Steps whose failure costs no job that goes well otherwise."""
 
-SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws s3 cp *WORK/job.json *", "aws *")
+SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws sts *", "aws s3 cp *WORK/job.json *", "aws *")
 """Steps without which nothing can be said in the record."""
 
 
 HANGING = {
     "curl */instance-life-cycle": "asking for the market: timed out",
-    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: timed out",
+    "aws ec2 describe-instances *solver:launch*": "asking who owns this launch: timed out",
     "docker pull *": "pulling image: timed out",
     "docker create *": "creating the container: timed out",
     "tmux new-session *": "starting the tmux session: timed out",
