@@ -9,6 +9,7 @@ identify() {
     step "asking for the instance id" keep instance imds meta-data/instance-id
     INSTANCE=$(<"$WORK/instance")
     JOB=$INSTANCE S3=s3://$JOB_BUCKET/jobs/$INSTANCE
+    [[ -z ${JOB_ROLE-} ]] || use_job_role # who makes a machine image has none
     step "asking for the market" keep market imds meta-data/instance-life-cycle
     MARKET=$(<"$WORK/market")
     log "this is $INSTANCE ($MARKET)"

@@ -14,7 +14,6 @@ main() {
     mark script
     count
     identify
-    use_job_role
     need aws awscli-2 awscli awscli
     own_launch
     step "taking the job's role" outlasting "$OUTAGE_TRIES" take_job_role

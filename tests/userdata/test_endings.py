@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import COMPLETE, JOB, ROLE, TERMINATION, Machine, training
+from .machine import BUCKET, COMPLETE, JOB, ROLE, TERMINATION, Machine, training
 
 UNTIL_STOPPED = """
 echo $((runs = $(cat runs 2>/dev/null || echo 0) + 1)) >runs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import TERMINATION, Machine
+from .machine import BUCKET, JOB, TERMINATION, Machine
 
 TRAINER = 'until grep -q "s3 sync .*/logs" "$FAKES/calls"; do sleep 0.05; done'
 """Ends once the first sync is over."""
@@ -148,7 +148,7 @@ def test_a_machine_that_cannot_say_anything_shuts_down(machine: Machine, step: s
 def test_without_a_record_the_tag_tells_of_the_failure(machine: Machine) -> None:
     machine.write("fail", "aws s3 *")
     machine.boot()
-    assert machine.tags == {"status": "failed", "phase": "booting"}
+    assert machine.tags == {"status": "failed", "phase": "installing", "s3-path": f"s3://{BUCKET}/jobs/{JOB}/"}
     assert ended(machine)
 
 
