@@ -32,7 +32,7 @@ REFUSED = {"AccessDenied", "403", "UnauthorizedOperation", "AccessDeniedExceptio
 class Session:
     """Clients of AWS with credentials that an instance or a container has got."""
 
-    def __init__(self, cloud: FakeCloud, given: dict[str, Any]) -> None:
+    def __init__(self, cloud: FakeCloud, given: Any) -> None:
         self.endpoint = cloud.endpoint
         self.session = boto3.Session(
             aws_access_key_id=given["AccessKeyId"],
@@ -60,14 +60,15 @@ class World:
     def launch(self) -> str:
         aws = self.aws
         image = aws.ssm.get_parameter(Name=IMAGE)["Parameter"]["Value"]
-        tags = [{"Key": OURS, "Value": aws.settings.name}, {"Key": "solver:launch", "Value": "a" * 32}]
+        tags: Any = [{"Key": OURS, "Value": aws.settings.name}, {"Key": "solver:launch", "Value": "a" * 32}]
+        named: Any = [{"ResourceType": "instance", "Tags": tags}]
         made = aws.ec2.run_instances(
             ImageId=image,
             MinCount=1,
             MaxCount=1,
             InstanceType="c7i.large",
             IamInstanceProfile={"Name": provision.role_name(aws)},
-            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+            TagSpecifications=named,
         )
         id = made["Instances"][0]["InstanceId"]
         in_state(aws.ec2, id, "running")
@@ -222,7 +223,7 @@ def test_the_jobs_role_is_not_to_be_had_for_another_job(world: World, tags: dict
 def test_a_tag_has_no_wildcards(world: World) -> None:
     """https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html"""
     role = provision.role_arn(world.aws, provision.job_role(world.aws))
-    tags = [{"Key": "job", "Value": "i-*"}]
+    tags: Any = [{"Key": "job", "Value": "i-*"}]
     with pytest.raises(ClientError, match="ValidationError"):
         world.aws.sts.assume_role(RoleArn=role, RoleSessionName=world.me, Tags=tags)
 
@@ -300,7 +301,7 @@ def test_a_spot_request_of_others_is_not_to_be_cancelled(world: World) -> None:
     """Of ours any is: its tags do not say whose it is (docs/security.md)."""
     image = world.aws.ssm.get_parameter(Name=IMAGE)["Parameter"]["Value"]
     spot = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
-    options = {"MarketType": "spot", "SpotOptions": spot}
+    options: Any = {"MarketType": "spot", "SpotOptions": spot}
     made = world.aws.ec2.run_instances(
         ImageId=image, MinCount=1, MaxCount=1, InstanceType="c7i.large", InstanceMarketOptions=options
     )
