@@ -17,6 +17,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "service-quotas GetServiceQuota": (10, 5),
     "pricing GetProducts": (10, 5),
     "ecr GetAuthorizationToken": (500, 500),
+    "sts AssumeRole": (600, 600),
     "ecr BatchGetImage": (2000, 2000),
     "ecr GetDownloadUrlForLayer": (3000, 3000),
     "s3 PutObject": (3500, 3500),
@@ -100,11 +101,13 @@ job definition and the pool there; of `status`, for more than a hundred, each of
 CLI: dict[str, dict[str, int]] = {
     "ec2 create-tags": {"ec2 CreateTags": 1},
     "ec2 describe-instances": {"ec2 DescribeInstances by id": 1},
+    "ec2 describe-instances by tag": {"ec2 Describe*": 1},
     "ec2 describe-spot-price-history": {"ec2 Describe*": 1},
     "ec2 cancel-spot-instance-requests": {"ec2 CancelSpotInstanceRequests": 1},
     "ec2 terminate-instances": {"ec2 TerminateInstances": 1},
     "ecr get-login-password": {"ecr GetAuthorizationToken": 1},
     "docker pull": {"ecr BatchGetImage": 1, "ecr GetDownloadUrlForLayer": 10},
+    "sts assume-role": {"sts AssumeRole": 1},
     "s3 cp down": {"s3 GetObject": 2},
     "s3 cp all down": {"s3 GetObject": 1},
     "s3 cp up": {"s3 PutObject": 1},
@@ -119,14 +122,15 @@ each layer (here ten): https://docs.aws.amazon.com/AmazonECR/latest/userguide/se
 INSTANCE: dict[str, dict[str, int]] = {
     "first boot": {
         **{"ec2 create-tags": 3, "ec2 describe-instances": 1, "ec2 describe-spot-price-history": 1},
-        **{"ecr get-login-password": 1, "docker pull": 1, "s3 cp down": 2, "s3 cp up": 5},
+        **{"ec2 describe-instances by tag": 1, "sts assume-role": 1},
+        **{"ecr get-login-password": 1, "docker pull": 1, "s3 cp down": 1, "s3 cp up": 4},
     },
     "sync": {"s3 sync up": 2},
     "hour": {"ec2 describe-spot-price-history": 1},
     "reclaim": {"ec2 create-tags": 2, "ec2 describe-instances": 1, "s3 sync up": 2, "s3 cp up": 1},
     "restart": {
         **{"ec2 create-tags": 2, "ec2 describe-instances": 1, "ec2 describe-spot-price-history": 1},
-        **{"s3 cp down": 1, "s3 cp up": 3},
+        **{"sts assume-role": 1, "s3 cp up": 3},
     },
     "end": {
         **{"ec2 create-tags": 2, "ec2 cancel-spot-instance-requests": 1, "ec2 terminate-instances": 1},

@@ -109,8 +109,9 @@ def boot(account: Account, *, first: bool = False) -> Process:
     account.start(calls(account, "ec2 describe-spot-price-history"))
     if first:
         account.start(calls(account, "s3 cp up", "ecr get-login-password", "docker pull"))
-    files = ["s3 cp down", *(["s3 cp down", "s3 cp up"] if first else []), "s3 cp up", "s3 cp up"]
-    wrong = yield from calls(account, *files)
+    own = ["ec2 describe-instances by tag"] if first else []
+    files = [*(["s3 cp down"] if first else []), "s3 cp up", "s3 cp up"]
+    wrong = yield from calls(account, *own, "sts assume-role", *files)
     yield from call(account, "ec2 describe-instances", 5)
     yield from call(account, "s3 cp up")
     return wrong

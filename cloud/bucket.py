@@ -1,4 +1,4 @@
-"""The bucket: private, over TLS only, rid of abandoned uploads; and what is in it."""
+"""The bucket: private, over TLS only, keeping what was overwritten for a while; and what is in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from .pieces import Found
 def look(aws: Aws) -> Found:
     """What there is of the bucket and its settings."""
     there = exists(aws)
-    parts = ((_is_private, _make_private), (_has_policy, _put_policy), (_has_lifecycle, _put_lifecycle))
+    parts = (
+        (_is_private, _make_private),
+        (_has_policy, _put_policy),
+        (_has_lifecycle, _put_lifecycle),  # before there are versions for it to remove
+        (_has_versions, _keep_versions),
+    )
     with aws_errors(f"look at the bucket {aws.bucket}"):
         missing = [partial(make, aws) for has, make in parts if not (there and has(aws))]
     return Found(there, missing if there else [partial(_make_bucket, aws), *missing])
@@ -88,12 +93,13 @@ def _put_policy(aws: Aws) -> None:
 
 
 def _has_lifecycle(aws: Aws) -> bool:
-    """Whether the bucket has any rules: those that someone else wrote are left alone."""
+    """Whether the bucket has our rules, or any that someone else wrote: those are left alone."""
     try:
-        aws.s3.get_bucket_lifecycle_configuration(Bucket=aws.bucket)
+        there = aws.s3.get_bucket_lifecycle_configuration(Bucket=aws.bucket)["Rules"]
     except aws.s3.exceptions.ClientError as error:
         return _lacks(error, "NoSuchLifecycleConfiguration")
-    return True
+    ids = {rule.get("ID") for rule in there}
+    return ids == set(policies.LIFECYCLE) or not ids <= set(policies.LIFECYCLE)
 
 
 def _put_lifecycle(aws: Aws) -> None:
@@ -102,6 +108,16 @@ def _put_lifecycle(aws: Aws) -> None:
             Bucket=aws.bucket,
             LifecycleConfiguration=policies.bucket_lifecycle(),  # type: ignore[arg-type]
         )
+
+
+def _has_versions(aws: Aws) -> bool:
+    return aws.s3.get_bucket_versioning(Bucket=aws.bucket).get("Status") == "Enabled"
+
+
+def _keep_versions(aws: Aws) -> None:
+    """What a role overwrites or deletes can be had back: no role of ours may touch older versions."""
+    with aws_errors(f"turn on versioning for the bucket {aws.bucket}"):
+        aws.s3.put_bucket_versioning(Bucket=aws.bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
 def _lacks(error: Exception, code: str) -> bool:

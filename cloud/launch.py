@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import asked, claims, jobs, refusals, request, userdata
+from . import asked, claims, jobs, older, refusals, request, userdata
 from .aws import Aws, aws_errors, error_code
 from .claims import Claim
 from .errors import CloudError
@@ -69,7 +69,10 @@ def run(aws: Aws, plan: Plan, claim: Claim, say: Say) -> Started:
     Raises CloudError with every refusal when EC2 grants none.
     """
     left, refused = list(plan.market.offers), list(plan.market.refusals)
-    put_programs(aws)
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(put_programs, aws)
+        older.required(aws)
+        putting.result()
     try:
         while left:
             offer = left.pop(0)

@@ -28,6 +28,12 @@ def check(aws: Aws) -> None:
         )
 
 
+def required(aws: Aws) -> None:
+    """Raises CloudError when `setup` has not been run by this version: its jobs would have no access to S3."""
+    if not _marked(aws):
+        raise CloudError("the account was set up by an older version", fix="run `inv setup`, then the same again")
+
+
 def look(aws: Aws) -> Found:
     """Whether it has been registered: one of the pieces that `setup` makes, after the bucket."""
     marked = _marked(aws)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from . import bucket, firewall, keypair, policies, roles
-from .aws import Aws, aws_errors
+from . import bucket, firewall, keypair, older, policies, roles
+from .aws import Aws, aws_errors, instances
+from .errors import CloudError
+from .jobs import GONE
 from .pieces import Found, Outcome
 from .roles import Role
 
@@ -25,6 +28,16 @@ class Piece:
 def role_name(aws: Aws) -> str:
     """Role and instance profile; IAM is global, the bucket in their policy is of one region."""
     return f"{aws.settings.name}-{aws.settings.region}"
+
+
+def job_role(aws: Aws) -> str:
+    """The role that an instance takes for its own job, to reach S3."""
+    return f"{role_name(aws)}-job"
+
+
+def role_arn(aws: Aws, name: str) -> str:
+    """The ARN of a role of this account."""
+    return f"arn:aws:iam::{aws.account}:role/{name}"
 
 
 def converge(aws: Aws, *, dry_run: bool = False) -> Iterator[Piece]:
@@ -45,10 +58,12 @@ def _pieces(aws: Aws) -> list[Look]:
     settings = aws.settings
     return [
         ("bucket", aws.bucket, bucket.look),
+        ("registry", "asked/", older.look),
         ("repository", settings.repository, _repository),
         ("key pair", settings.name, keypair.look),
         ("security group", settings.name, firewall.look),
         ("role", role_name(aws), _role),
+        ("jobs' role", job_role(aws), _job_role),
         ("instance profile", role_name(aws), _instance_profile),
         ("spot role", SPOT_ROLE, _spot_role),
     ]
@@ -87,11 +102,36 @@ def _role(aws: Aws) -> Found:
     allowed = policies.instance_policy(
         account=aws.account,
         region=aws.settings.region,
-        bucket=aws.bucket,
         repository=aws.settings.repository,
         name=aws.settings.name,
+        job_role=role_arn(aws, job_role(aws)),
     )
-    return roles.look(aws, Role(role_name(aws), policies.trust_policy("ec2.amazonaws.com"), allowed))
+    found = roles.look(aws, Role(role_name(aws), policies.trust_policy("ec2.amazonaws.com"), allowed))
+    if found.missing:
+        _check_no_older_job_lives(aws)
+    return found
+
+
+def _check_no_older_job_lives(aws: Aws) -> None:
+    """Instances of a version before the jobs' role reach S3 by the role itself: without that, their output is lost."""
+    if '"s3:' not in json.dumps(roles.own_policy(aws, role_name(aws))):
+        return
+    with aws_errors("look for jobs"):
+        living = [
+            one["InstanceId"]
+            for one in instances(aws, [{"Name": f"tag:{policies.OURS}", "Values": [aws.settings.name]}])
+            if one["State"]["Name"] not in GONE
+        ]
+    if living:
+        raise CloudError(
+            f"not while a job of an older version runs, which would lose its access to S3: {', '.join(living)}",
+            fix=f"`inv wait` or `inv terminate` {living[0]}, then run `inv setup` again",
+        )
+
+
+def _job_role(aws: Aws) -> Found:
+    trust = policies.job_trust(instance_role=role_arn(aws, role_name(aws)))
+    return roles.look(aws, Role(job_role(aws), trust, policies.job_policy(bucket=aws.bucket)))
 
 
 def _instance_profile(aws: Aws) -> Found:

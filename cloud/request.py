@@ -123,6 +123,7 @@ def _userdata(aws: Aws, plan: Plan, offer: Offer, claim: Claim) -> userdata.User
     return userdata.UserData(
         token=claim.token,
         bucket=aws.bucket,
+        role=provision.role_arn(aws, provision.job_role(aws)),
         region=aws.settings.region,
         image=plan.image,
         registry=plan.image.split("/")[0],

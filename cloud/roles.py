@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,30 +28,50 @@ class Role:
 
 def look(aws: Aws, role: Role) -> Found:
     """What there is of a role and its policies."""
-    there, policy, attached = exists(aws, role.name), None, False
+    trust, policy, attached = _trust(aws, role.name), None, False
     with aws_errors(f"look at the role {role.name}"), suppress(aws.iam.exceptions.NoSuchEntityException):
         if role.policy:
-            policy = aws.iam.get_role_policy(RoleName=role.name, PolicyName=role.name)["PolicyDocument"]
+            policy = own_policy(aws, role.name)
         if role.managed:
             attached = role.managed in _attached(aws, role.name)
     missing: list[Callable[[], object]] = []
-    if not there:
+    if trust is None:
         missing.append(partial(_make, aws, role))
+    elif trust != role.trust:
+        missing.append(partial(_put_trust, aws, role))
     if role.policy != policy:
         missing.append(partial(_put_policy, aws, role.name, json.dumps(role.policy)))
     if role.managed and not attached:
         missing.append(partial(_attach, aws, role))
-    return Found(there, missing)
+    return Found(trust is not None, missing)
 
 
 def exists(aws: Aws, name: str) -> bool:
     """Whether a role is there."""
+    return _trust(aws, name) is not None
+
+
+def _trust(aws: Aws, name: str) -> Policy | None:
+    """Who may take a role; None for one that is not there."""
     with aws_errors(f"look for the role {name}"):
         try:
-            aws.iam.get_role(RoleName=name)
+            return _document(aws.iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"])
         except aws.iam.exceptions.NoSuchEntityException:
-            return False
-    return True
+            return None
+
+
+def own_policy(aws: Aws, name: str) -> Policy | None:
+    """What a role may do by the policy of its name; None where there is none."""
+    with aws_errors(f"look at the role {name}"):
+        try:
+            return _document(aws.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"])
+        except aws.iam.exceptions.NoSuchEntityException:
+            return None
+
+
+def _document(policy: object) -> Policy:
+    """boto3 decodes IAM's documents; its types do not say so."""
+    return policy if isinstance(policy, dict) else {}
 
 
 def _attached(aws: Aws, name: str) -> list[str]:
@@ -60,7 +81,32 @@ def _attached(aws: Aws, name: str) -> list[str]:
 
 def _make(aws: Aws, role: Role) -> None:
     with aws_errors(f"make the role {role.name}"), suppress(aws.iam.exceptions.EntityAlreadyExistsException):
-        aws.iam.create_role(RoleName=role.name, AssumeRolePolicyDocument=json.dumps(role.trust))
+        _trusting(aws, aws.iam.create_role, RoleName=role.name, AssumeRolePolicyDocument=json.dumps(role.trust))
+
+
+def _put_trust(aws: Aws, role: Role) -> None:
+    with aws_errors(f"say who may take the role {role.name}"):
+        _trusting(aws, aws.iam.update_assume_role_policy, RoleName=role.name, PolicyDocument=json.dumps(role.trust))
+
+
+PATIENCE = (1, 2, 3, 5, 8, 13)
+"""Seconds between the tries of a call that names a role that has just been made."""
+
+
+def _trusting(aws: Aws, call: Callable[..., object], **arguments: str) -> None:
+    """Make a call that names roles as principals; IAM may not know a new one everywhere for some seconds.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency
+    """
+    for seconds in PATIENCE:
+        try:
+            call(**arguments)
+            return
+        except aws.iam.exceptions.MalformedPolicyDocumentException as error:
+            if "principal" not in str(error).lower():
+                raise
+            time.sleep(seconds)
+    call(**arguments)
 
 
 def _put_policy(aws: Aws, name: str, policy: str) -> None:

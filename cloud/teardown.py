@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 PREFIXES = ("asked/", "claims/", "configs/", "jobs/", "launches/", "runners/", "sweeps/")
-"""Of the keys in the bucket that are ours."""
+"""Of the keys in the bucket that are ours; older versions had `launches/`."""
 
 POLL: WaiterConfigTypeDef = {"Delay": 3, "MaxAttempts": 200}
 """Seconds, and how often: an instance takes a minute or two to end."""
@@ -53,7 +53,7 @@ def look(aws: Aws, *, bucket_too: bool) -> list[Remainder]:
     _check_no_job_lives(aws)
     pool_remains.check_no_sweep_lives(aws)
     pools = [Remainder(kind, name, "", steps) for kind, name, steps in pool_remains.look(aws)]
-    first, baked = (_security_group(aws), _instance_profile(aws), _role(aws), _key_pair(aws)), _machine_images(aws)
+    first, baked = (_security_group(aws), _instance_profile(aws), *_roles(aws), _key_pair(aws)), _machine_images(aws)
     return [one for one in (*pools, *first, *baked, _repository(aws), _bucket(aws, bucket_too=bucket_too)) if one]
 
 
@@ -113,9 +113,9 @@ def _instance_profile(aws: Aws) -> Remainder | None:
     return Remainder("instance profile", provision.role_name(aws), "", steps) if steps else None
 
 
-def _role(aws: Aws) -> Remainder | None:
-    steps = roles.remains(aws, provision.role_name(aws))
-    return Remainder("role", provision.role_name(aws), "", steps) if steps else None
+def _roles(aws: Aws) -> list[Remainder]:
+    named = ("jobs' role", provision.job_role(aws)), ("role", provision.role_name(aws))
+    return [Remainder(kind, name, "", steps) for kind, name in named if (steps := roles.remains(aws, name))]
 
 
 def _key_pair(aws: Aws) -> Remainder | None:

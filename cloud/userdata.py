@@ -58,6 +58,8 @@ class UserData:
     token: str
     """Client token of the launch, 32 hex digits."""
     bucket: str
+    role: str
+    """ARN of the role that the instance takes for this job, to reach S3."""
     region: str
     image: str
     """Repository URI with tag."""
@@ -128,6 +130,7 @@ def assignments(job: UserData) -> Iterator[str]:
     values: dict[str, str | int] = {
         "JOB_TOKEN": job.token,
         "JOB_BUCKET": job.bucket,
+        "JOB_ROLE": job.role,
         "JOB_REGION": job.region,
         "JOB_IMAGE": job.image,
         "JOB_REGISTRY": job.registry,

@@ -33,10 +33,11 @@ from . import (
     quotas,
     s3,
 )
-from .credentials import Application, Caller, Environ, StartResponse
+from .credentials import Caller
 from .errors import LocalCloudError
 from .instances import Cloud, LocalInstance
 from .market import Market, Scenario
+from .protocol import Application, Environ, StartResponse
 from .state import Key
 
 SERVICES = ("ec2", "s3", "ecr", "iam", "sts", "ssm")
@@ -210,8 +211,10 @@ def tags(instance_id: str) -> dict[str, str]:
     return next((dict(backend.tags[instance_id]) for backend in backends() if instance_id in backend.tags), {})
 
 
-def role_credentials(role: str) -> dict[str, str]:
+def role_credentials(role: str, session_name: str) -> dict[str, str]:
     """Fresh credentials for a role of the owner's account, in the form of the instance metadata service.
+
+    session_name: the id of the instance, or of the container, that they are for.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html
     """
@@ -221,12 +224,16 @@ def role_credentials(role: str) -> dict[str, str]:
     arn = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_role(role).arn
     session = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assume_role(
         region_name="us-east-1",
-        role_session_name="instance",
+        role_session_name=session_name,
         role_arn=arn,
         policy="",
         duration=6 * 3600,
         external_id="",
     )
+    for backend in backends():
+        if instance := backend.get_instance_by_id(session_name):
+            region = backend.region_name
+            session.source_instance = f"arn:aws:ec2:{region}:{DEFAULT_ACCOUNT_ID}:instance/{instance.id}"
     return {
         "AccessKeyId": session.access_key_id,
         "SecretAccessKey": session.secret_access_key,

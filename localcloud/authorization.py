@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import zlib
 from http import HTTPStatus
 from typing import Any
@@ -38,7 +39,26 @@ class LocalSTSBackend(STSBackend):
         return routed(urls, LocalSTSResponse)
 
 
+CHAINED_SECONDS = 3600
+"""What a session lasts at most that a session of a role has asked for:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining"""
+TAG_VALUE = re.compile(r"[\w\s.:/=+\-@]{0,256}")
+"""Above all neither `*` nor `?`: https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html"""
+
+
 class LocalSTSResponse(TokenResponse):
+    def assume_role(self) -> ActionResult:
+        tags = {one["Key"]: one["Value"] for one in self._get_param("Tags", [])}
+        if wrong := [value for value in tags.values() if not TAG_VALUE.fullmatch(value)]:
+            raise STSClientError("ValidationError", f"Value '{wrong[0]}' at 'tags' failed to satisfy constraint")
+        chained = role_session(self.get_access_key()) is not None
+        if chained and self._get_int_param("DurationSeconds", 3600) > CHAINED_SECONDS:
+            text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+            raise STSClientError("ValidationError", text)
+        answer = super().assume_role()
+        answer.result["Credentials"].tags = tags
+        return answer
+
     def decode_authorization_message(self) -> ActionResult:
         return ActionResult({"DecodedMessage": decode(self._get_param("EncodedMessage"))})
 
@@ -53,21 +73,33 @@ def check_ec2(market: Market, region: str, action: str, access_key: str) -> None
     """Raise UnauthorizedOperation for an action of EC2 that is denied."""
     if action not in market.scenario.region(region).denied:
         return
-    who = principal(access_key, region)
     resource = f"arn:aws:ec2:{region}:{DEFAULT_ACCOUNT_ID}:{'instance/' if action.endswith('Instances') else ''}*"
-    reading = action.startswith(READS)
-    where = "" if reading else f" on resource: {resource}"
-    message = f"You are not authorized to perform this operation. {_sentence(who, f'ec2:{action}', where)}"
-    if not reading:
-        message += f" Encoded authorization failure message: {_encode(who, f'ec2:{action}', resource)}"
+    message = denial(principal(access_key, region), f"ec2:{action}", resource)
     raise Refused(HTTPStatus.FORBIDDEN, "UnauthorizedOperation", message)
+
+
+def denial(who: str, action: str, resource: str) -> str:
+    """What EC2 says to an action that is denied. action: as in a policy, `ec2:TerminateInstances`."""
+    reading = action.partition(":")[2].startswith(READS)
+    said = sentence(who, action, "" if reading else f" on resource: {resource}")
+    encoded = "" if reading else f" Encoded authorization failure message: {_encode(who, action, resource)}"
+    return f"You are not authorized to perform this operation. {said}{encoded}"
 
 
 def why_denied(market: Market, region: str, service: str, action: str, access_key: str) -> str | None:
     """What the other services say to an action that is denied; None for one that is not."""
     if action not in market.scenario.region(region).denied:
         return None
-    return _sentence(principal(access_key, region), f"{service}:{action}", "")
+    return sentence(principal(access_key, region), f"{service}:{action}", "")
+
+
+def role_session(access_key: str) -> Any:
+    """moto's session of a role with that key; None for other keys."""
+    for account in list(sts_backends.values()):
+        for backend in list(account.values()):
+            if (found := backend.get_assumed_role_from_access_key(access_key)) is not None:
+                return found
+    return None
 
 
 def principal(access_key: str, region: str) -> str:
@@ -76,8 +108,8 @@ def principal(access_key: str, region: str) -> str:
     return str(backend.get_caller_identity(access_key, region)[1])
 
 
-def _sentence(who: str, action: str, where: str) -> str:
-    """https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+def sentence(who: str, action: str, where: str) -> str:
+    """Why an action is refused: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
     reason = f"because no identity-based policy allows the {action} action"
     return f"User: {who} is not authorized to perform: {action}{where} {reason}"
 

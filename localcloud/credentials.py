@@ -6,24 +6,20 @@ error pages of each service. Signatures are not verified, as moto verifies none.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import parse_qs
-from xml.sax.saxutils import escape
 
 from werkzeug.wsgi import get_input_stream
 
+from . import permissions
+from .protocol import JSON_SERVICES, Application, Environ, Refusal, StartResponse
 from .s3 import anyone_may_read
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-
-JSON_SERVICES = {"batch", "ecr", "ecs", "logs", "pricing", "servicequotas", "ssm"}
+DEFAULT_REGION = "us-east-1"
+"""Of a request that does not tell."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +34,6 @@ class Caller:
     """When a presigned URL stops working."""
     region: str = ""
     """The region that the request is signed for, where its header tells."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a request is not let through, as AWS says it."""
-
-    service: str
-    status: str
-    code: str
-    message: str
-
-    def body(self) -> tuple[str, str]:
-        """Content type and body in the protocol of the service."""
-        code, message = escape(self.code), escape(self.message)
-        match self.service:
-            case "ec2":
-                error = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
-                return "text/xml", f"<Response>{error}<RequestID>local</RequestID></Response>"
-            case "s3":
-                return "application/xml", f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-            case service if service in JSON_SERVICES:
-                return "application/x-amz-json-1.1", json.dumps({"__type": self.code, "message": self.message})
-            case _:
-                error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-                return "text/xml", f"<ErrorResponse>{error}<RequestId>local</RequestId></ErrorResponse>"
 
 
 def middleware(application: Application, owner: str) -> Application:
@@ -100,7 +71,9 @@ def check(environ: Environ, owner: str) -> Refusal | None:
     known, expiration = _session(caller)
     if not known:
         return _unknown(caller.service)
-    return _expired(caller.service) if expiration and expiration < datetime.now(UTC) else None
+    if expiration and expiration < datetime.now(UTC):
+        return _expired(caller.service)
+    return permissions.check(environ, caller.access_key, caller.service, caller.region or DEFAULT_REGION)
 
 
 def read_caller(environ: Environ) -> Caller | None:

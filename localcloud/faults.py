@@ -14,9 +14,9 @@ from typing import Any
 from werkzeug.wsgi import get_input_stream
 
 from . import misbehaviour
-from .credentials import Application, Environ, StartResponse
 from .errors import LocalCloudError
 from .misbehaviour import Fault
+from .protocol import Application, Environ, StartResponse
 
 
 def _any(_: Environ) -> bool:

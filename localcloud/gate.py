@@ -15,7 +15,7 @@ from typing import Any
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from . import ecr
-from .credentials import Environ, StartResponse
+from .protocol import Environ, StartResponse
 from .registry import Registry
 
 PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>.+)")

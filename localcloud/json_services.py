@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .credentials import Application, Caller, Environ, StartResponse, read_caller
+from .credentials import Caller, read_caller
+from .protocol import Application, Environ, StartResponse
 
 Operation = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Region and parameters to the answer; raises ServiceError."""

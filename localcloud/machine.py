@@ -52,7 +52,7 @@ class Site:
     endpoint: tuple[str, int]
     addresses: Addresses
     registry: tuple[str, str]
-    credentials: Callable[[str], dict[str, str]]
+    credentials: Callable[[str, str], dict[str, str]]
 
 
 class Machine:

@@ -68,7 +68,7 @@ class Machines:
         cloud: str,
         ami: str,
         endpoint: tuple[str, int],
-        credentials: Callable[[str], dict[str, str]],
+        credentials: Callable[[str, str], dict[str, str]],
         tags: Callable[[str], dict[str, str]],
         on_halt: Callable[[str], None],
         registry: tuple[str, str] = ("", ""),
@@ -211,7 +211,7 @@ class Machines:
             cloud=cloud,
             ami="",
             endpoint=("127.0.0.1", 0),
-            credentials=lambda _: {},
+            credentials=lambda _, __: {},
             tags=lambda _: {},
             on_halt=lambda _: None,
         ).close()

@@ -41,14 +41,15 @@ ACCOUNT = "123456789012"
 class Metadata:
     """What one instance can learn about itself.
 
-    spec: the instance. credentials: by role name, {"AccessKeyId", "SecretAccessKey", "Token", "Expiration" (ISO 8601)}.
+    spec: the instance. credentials: by role name and session name, {"AccessKeyId", "SecretAccessKey", "Token",
+    "Expiration" (ISO 8601)}.
     tags: the instance's tags by its id.
     """
 
     def __init__(
         self,
         spec: MachineSpec,
-        credentials: Callable[[str], Credentials],
+        credentials: Callable[[str, str], Credentials],
         tags: Callable[[str], dict[str, str]],
     ) -> None:
         self.spec = spec
@@ -189,11 +190,15 @@ class Metadata:
         )
 
     def _role_credentials(self) -> str:
+        spec = self.spec
         with self._lock:
             now = datetime.now(UTC)
             held = self._held
             if held is None or _moment(held["Expiration"]) - now < timedelta(seconds=REFRESH_SECONDS):
-                self._held = held = {"LastUpdated": timestamp(now), **self._credentials(self.spec.role or "")}
+                self._held = held = {
+                    "LastUpdated": timestamp(now),
+                    **self._credentials(spec.role or "", spec.instance_id),
+                }
             return json.dumps({"Code": "Success", "Type": "AWS-HMAC", **held}, indent=2)
 
 

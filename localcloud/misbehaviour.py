@@ -19,7 +19,8 @@ from urllib.parse import unquote
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import get_input_stream
 
-from .credentials import JSON_SERVICES, Application, Environ, Refusal, StartResponse, _expired
+from .credentials import _expired
+from .protocol import JSON_SERVICES, Application, Environ, Refusal, StartResponse
 
 
 class Fault:

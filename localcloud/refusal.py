@@ -8,7 +8,7 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from .credentials import Refusal
+from .protocol import Refusal
 
 
 class Refused(HTTPException):

@@ -20,10 +20,10 @@ PATH = "/v2/credentials/"
 class TaskCredentials:
     """What the ECS agent of one machine serves at 169.254.170.2.
 
-    credentials: by role name, {"AccessKeyId", "SecretAccessKey", "Token", "Expiration" (ISO 8601)}.
+    credentials: by role name and the session's, {"AccessKeyId", "SecretAccessKey", "Token", "Expiration" (ISO 8601)}.
     """
 
-    def __init__(self, credentials: Callable[[str], dict[str, str]]) -> None:
+    def __init__(self, credentials: Callable[[str, str], dict[str, str]]) -> None:
         self._credentials = credentials
         self._roles: dict[str, str] = {}
 
@@ -33,7 +33,7 @@ class TaskCredentials:
         Raises KeyError for a role that there is none of.
         """
         try:
-            self._of(role_arn)
+            self._of(role_arn, "task")
         except Exception as error:  # whatever IAM has against it
             raise KeyError(role_arn) from error
         path = f"{PATH}{uuid.uuid4()}"
@@ -50,12 +50,12 @@ class TaskCredentials:
         if method != "GET" or role_arn is None:
             body = json.dumps({"code": "InvalidIdInRequest", "message": "CredentialsV2Request: ID not found"})
             return Answer(HTTPStatus.BAD_REQUEST, body.encode(), content_type="application/json")
-        body = json.dumps({"RoleArn": role_arn, **self._of(role_arn)})
+        body = json.dumps({"RoleArn": role_arn, **self._of(role_arn, path.rpartition("/")[2])})
         return Answer(HTTPStatus.OK, body.encode(), content_type="application/json")
 
     def serve(self, connection: socket.socket) -> None:
         """Answer the HTTP requests of one connection."""
         serve_http(connection, self.answer, server="ECS")
 
-    def _of(self, role_arn: str) -> dict[str, str]:
-        return self._credentials(role_arn.rpartition("/")[2])
+    def _of(self, role_arn: str, task: str) -> dict[str, str]:
+        return self._credentials(role_arn.rpartition("/")[2], task)

@@ -139,8 +139,8 @@ def commands(calls: list[str]) -> Counter[str]:
     found = []
     for call in calls:
         words = call.split()
-        if words[:2] in (["aws", "ec2"], ["aws", "ecr"]):
-            found.append(" ".join(words[1:3]))
+        if words[:2] in (["aws", "ec2"], ["aws", "ecr"], ["aws", "sts"]):
+            found.append(" ".join(words[1:3]) + (" by tag" if "--filters" in words else ""))
         elif words[:2] == ["docker", "pull"]:
             found.append("docker pull")
         elif words[:2] == ["aws", "s3"]:

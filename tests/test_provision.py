@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from moto.iam.models import SERVICE_NAME_CONVERSION
 
-from cloud import firewall, keypair, policies, provision
+from cloud import firewall, keypair, policies, provision, roles
 from cloud.aws import Aws
 from cloud.config import Settings
 from cloud.errors import CloudError
+
+from .test_jobs import start
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +38,8 @@ def previewed(aws: Aws) -> dict[str, str]:
     return said
 
 
-KINDS = ["bucket", "repository", "key pair", "security group", "role", "instance profile", "spot role"]
+KINDS = ["bucket", "repository", "key pair", "security group", "role", "jobs' role", "instance profile", "spot role"]
+ROLE = "solver-cloud-us-east-1"
 
 
 def test_a_new_account_gets_every_piece(aws: Aws) -> None:
@@ -74,8 +78,9 @@ BREAKAGES: dict[str, Callable[[Aws], object]] = {
     "security group": lambda aws: aws.ec2.revoke_security_group_ingress(
         GroupName="solver-cloud", IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="192.0.2.7/32"
     ),
-    "role": lambda aws: aws.iam.delete_role_policy(
-        RoleName="solver-cloud-us-east-1", PolicyName="solver-cloud-us-east-1"
+    "role": lambda aws: aws.iam.delete_role_policy(RoleName=ROLE, PolicyName=ROLE),
+    "jobs' role": lambda aws: aws.iam.update_assume_role_policy(
+        RoleName=f"{ROLE}-job", PolicyDocument=json.dumps(policies.trust_policy("ec2.amazonaws.com"))
     ),
     "instance profile": lambda aws: aws.iam.remove_role_from_instance_profile(
         InstanceProfileName="solver-cloud-us-east-1", RoleName="solver-cloud-us-east-1"
@@ -91,12 +96,100 @@ def test_what_an_earlier_run_left_half_made_is_completed(aws: Aws, kind: str) ->
     assert outcomes(aws) == {**dict.fromkeys(KINDS, "there"), kind: "completed"}
 
 
-def test_an_older_policy_of_the_role_is_brought_up_to_date(account: Aws) -> None:
-    name = provision.role_name(account)
-    older = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
-    account.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(older))
+def test_what_a_role_may_do_and_who_may_take_it_is_brought_up_to_date(account: Aws) -> None:
+    made = {name: documents(account, name) for name in (ROLE, f"{ROLE}-job")}
+    older = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    anyone = json.dumps(policies.trust_policy("lambda.amazonaws.com"))
+    for name in made:
+        account.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=older)
+        account.iam.update_assume_role_policy(RoleName=name, PolicyDocument=anyone)
+    changed = outcomes(account)
+    assert (changed["role"], changed["jobs' role"]) == ("completed", "completed")
+    assert {name: documents(account, name) for name in made} == made
+    assert made[f"{ROLE}-job"][0]["Statement"][0]["Principal"] == {"AWS": f"arn:aws:iam::123456789012:role/{ROLE}"}
+
+
+def documents(aws: Aws, name: str) -> tuple[Any, Any]:
+    """Who may take a role, and what it may do."""
+    policy = aws.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
+    return aws.iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"], policy
+
+
+def test_a_job_of_an_older_version_keeps_its_access_to_s3(account: Aws) -> None:
+    """It writes as its instance: without these rights its output would be lost with its disk."""
+    older = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
+    )
+    account.iam.put_role_policy(RoleName=ROLE, PolicyName=ROLE, PolicyDocument=older)
+    job = start(account)
+    with pytest.raises(CloudError, match=f"a job of an older version .*{job}"):
+        outcomes(account)
+    account.ec2.terminate_instances(InstanceIds=[job])
     assert outcomes(account)["role"] == "completed"
-    assert account.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"] != older
+
+
+def test_a_role_that_iam_does_not_know_everywhere_yet_is_named_again(
+    account: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html (eventual consistency)"""
+    error: Any = {"Code": "MalformedPolicyDocument", "Message": "Invalid principal in policy"}
+    refused, update = [1, 1], account.iam.update_assume_role_policy
+
+    def refusing(**arguments: Any) -> object:
+        if refused:
+            refused.pop()
+            raise account.iam.exceptions.MalformedPolicyDocumentException({"Error": error}, "UpdateAssumeRolePolicy")
+        return update(**arguments)
+
+    BREAKAGES["jobs' role"](account)
+    monkeypatch.setattr(account.iam, "update_assume_role_policy", refusing)
+    monkeypatch.setattr(roles, "PATIENCE", (0, 0))
+    assert outcomes(account)["jobs' role"] == "completed"
+    assert refused == []
+
+
+LIFECYCLE_BEFORE_VERSIONS = {
+    "ID": "abandoned-uploads",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
+
+
+def lifecycle(aws: Aws) -> list[Any]:
+    return aws.s3.get_bucket_lifecycle_configuration(Bucket=aws.bucket)["Rules"]
+
+
+def put_lifecycle(aws: Aws, *rules: Any) -> None:
+    aws.s3.put_bucket_lifecycle_configuration(Bucket=aws.bucket, LifecycleConfiguration={"Rules": list(rules)})
+
+
+def test_the_bucket_keeps_versions_for_a_week(account: Aws) -> None:
+    assert account.s3.get_bucket_versioning(Bucket=account.bucket)["Status"] == "Enabled"
+    wanted = policies.bucket_lifecycle()["Rules"]
+    assert [rule["ID"] for rule in lifecycle(account)] == [rule["ID"] for rule in wanted]
+    assert {rule["ID"]: rule.get("NoncurrentVersionExpiration") for rule in wanted} == {
+        "abandoned-uploads": None,
+        "older-versions": {"NoncurrentDays": 7},
+        "many-versions-jobs": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 5},
+        "many-versions-sweeps": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 5},
+    }
+
+
+def test_a_bucket_of_an_older_setup_is_brought_up_to_date(account: Aws) -> None:
+    put_lifecycle(account, LIFECYCLE_BEFORE_VERSIONS)
+    account.s3.put_bucket_versioning(Bucket=account.bucket, VersioningConfiguration={"Status": "Suspended"})
+    assert previewed(account)["bucket"] == "would complete"
+    assert outcomes(account)["bucket"] == "completed"
+    assert len(lifecycle(account)) == 4
+    assert account.s3.get_bucket_versioning(Bucket=account.bucket)["Status"] == "Enabled"
+    assert outcomes(account)["bucket"] == "there"
+
+
+def test_lifecycle_rules_of_someone_else_stay(account: Aws) -> None:
+    put_lifecycle(account, LIFECYCLE_BEFORE_VERSIONS, {**LIFECYCLE_BEFORE_VERSIONS, "ID": "theirs"})
+    assert outcomes(account)["bucket"] == "there"
+    assert {rule["ID"] for rule in lifecycle(account)} == {"abandoned-uploads", "theirs"}
 
 
 def test_a_policy_that_someone_else_put_on_the_bucket_stays(account: Aws) -> None:

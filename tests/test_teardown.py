@@ -23,7 +23,7 @@ from .localcloud.conftest import in_state
 from .test_jobs import start
 from .test_leftovers import launch, push, relaunched
 
-KINDS = ["security group", "instance profile", "role", "key pair", "repository", "bucket"]
+KINDS = ["security group", "instance profile", "jobs' role", "role", "key pair", "repository", "bucket"]
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def ours(aws: Aws) -> dict[str, list[str]]:
         "parameters": [one["Name"] for one in aws.ssm.describe_parameters()["Parameters"]],
         "files": [path.name for path in keypair.local_path(aws).parent.glob("*")],
     }
-    names = {name, role, aws.bucket, keypair.parameter_name(aws), keypair.local_path(aws).name}
+    names = {name, role, provision.job_role(aws), aws.bucket, keypair.parameter_name(aws), keypair.local_path(aws).name}
     return {kind: found for kind, all_ in listed.items() if (found := [one for one in all_ if one in names])}
 
 
@@ -69,7 +69,7 @@ def put(aws: Aws, *keys: str) -> None:
 
 
 def test_everything_goes_and_setup_makes_it_again(account: Aws) -> None:
-    assert len(ours(account)) == 8
+    assert sum(map(len, ours(account).values())) == 9
     assert kinds(account) == KINDS
     remove_all(account)
     assert ours(account) == {}
@@ -89,8 +89,8 @@ def test_the_same_on_the_local_cloud(ready: Aws) -> None:
     remove_all(ready)
 
 
-STEPS = 12
-"""All parts: a wait and the group, two of profile, role and bucket each, three of the key, the repository."""
+STEPS = 14
+"""All parts: a wait and the group, two of profile, each role and bucket, three of the key, the repository."""
 
 
 def test_a_teardown_that_was_broken_off_anywhere_is_finished_by_the_next(account: Aws) -> None:

@@ -20,6 +20,7 @@ from cloud.userdata import UserData
 JOB = UserData(
     token="0123456789abcdef0123456789abcdef",
     bucket="solver-cloud-123456789012-us-east-1",
+    role="arn:aws:iam::123456789012:role/solver-cloud-us-east-1-job",
     region="us-east-1",
     image="123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:abc",
     registry="123456789012.dkr.ecr.us-east-1.amazonaws.com",
@@ -36,6 +37,7 @@ JOB = UserData(
 ASSIGNMENTS = """\
 JOB_TOKEN=0123456789abcdef0123456789abcdef
 JOB_BUCKET=solver-cloud-123456789012-us-east-1
+JOB_ROLE=arn:aws:iam::123456789012:role/solver-cloud-us-east-1-job
 JOB_REGION=us-east-1
 JOB_IMAGE=123456789012.dkr.ecr.us-east-1.amazonaws.com/solver-cloud:abc
 JOB_REGISTRY=123456789012.dkr.ecr.us-east-1.amazonaws.com

@@ -10,9 +10,14 @@ export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=6
 IMDS=http://169.254.169.254/latest
 
 AWS_CLI=(aws --cli-connect-timeout 10 --cli-read-timeout 60)
+S3_CLI=("${AWS_CLI[@]}" s3) # an instance uses its job's role for it
 
 call() {
     limited "$CALL_LIMIT" "${AWS_CLI[@]}" "$@"
+}
+
+s3() {
+    limited "$CALL_LIMIT" "${S3_CLI[@]}" "$@"
 }
 
 # imds PATH: prints instance metadata, version 2; fails where there is none (404).
@@ -46,5 +51,5 @@ write_record() {
 }
 
 send_record() {
-    call s3 cp --only-show-errors --content-type application/json "$WORK/job.json" "$S3/job.json"
+    s3 cp --only-show-errors --content-type application/json "$WORK/job.json" "$S3/job.json"
 }

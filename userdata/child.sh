@@ -55,11 +55,11 @@ recall() {
 }
 
 fetch_config() {
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/configs/$JOB/config.yaml" "$SOLVER_HOME/config/config.yaml"
+    s3 cp --only-show-errors "s3://$JOB_BUCKET/configs/$JOB/config.yaml" "$SOLVER_HOME/config/config.yaml"
 }
 
 fetch_everything() {
-    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" s3 cp --only-show-errors --recursive \
+    limited "$SYNC_LIMIT" "${S3_CLI[@]}" cp --only-show-errors --recursive \
         --exclude '*' --include 'output/*' --include 'logs/*' --include job.json "$S3" "$SOLVER_HOME"
 }
 
@@ -272,7 +272,7 @@ note_cost() {
     cost=$(spent)
     [[ $cost != - ]] || return 0
     signature=$(sign text "cost $JOB $cost") || return 1
-    call s3 cp --only-show-errors - \
+    s3 cp --only-show-errors - \
         "s3://$JOB_BUCKET/sweeps/$JOB_SWEEP/costs/$INDEX/$cost${signature:+-${signature:0:16}}" </dev/null
 }
 

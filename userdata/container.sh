@@ -82,9 +82,9 @@ log_in_and_pull() {
 # --no-follow-symlinks: of an attempt before, there may be links, through which --delete would reach.
 fetch_output() {
     local from=s3://$JOB_BUCKET/jobs/$JOB_ORIGIN
-    limited "$SYNC_LIMIT" "${AWS_CLI[@]}" \
-        s3 sync --only-show-errors --delete --no-follow-symlinks "$from/output" "$OUTPUT" &&
-        call s3 sync --only-show-errors --exclude '*' --include tree.json "$from/logs" "$WORK" &&
+    limited "$SYNC_LIMIT" "${S3_CLI[@]}" \
+        sync --only-show-errors --delete --no-follow-symlinks "$from/output" "$OUTPUT" &&
+        s3 sync --only-show-errors --exclude '*' --include tree.json "$from/logs" "$WORK" &&
         restore_tree "$WORK/tree.json" && chmod -R a+rwX "$OUTPUT"
 }
 

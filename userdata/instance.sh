@@ -9,6 +9,7 @@ identify() {
     step "asking for the instance id" keep instance imds meta-data/instance-id
     INSTANCE=$(<"$WORK/instance")
     JOB=$INSTANCE S3=s3://$JOB_BUCKET/jobs/$INSTANCE
+    [[ -z ${JOB_ROLE-} ]] || use_job_role # who makes a machine image has none
     step "asking for the market" keep market imds meta-data/instance-life-cycle
     MARKET=$(<"$WORK/market")
     log "this is $INSTANCE ($MARKET)"
@@ -28,29 +29,61 @@ describe() {
     call ec2 describe-instances --instance-ids "$INSTANCE" --query "Reservations[0].Instances[0].$1" --output text
 }
 
-# A persistent spot request whose instance has been terminated starts another, with the same user data. That one finds
-# the launch taken, and ends itself without touching the job's record.
-own_launch() {
-    local owner
-    step "asking who owns this launch" keep owner outlasting "$OUTAGE_TRIES" launch_owner
-    owner=$(<"$WORK/owner")
-    if [[ -z $owner ]]; then
-        echo "$INSTANCE" >"$WORK/owner"
-        step "taking this launch" call s3 cp --only-show-errors "$WORK/owner" "s3://$JOB_BUCKET/launches/$JOB_TOKEN"
-    elif [[ $owner != "$INSTANCE" ]]; then
-        log "this launch belongs to $owner"
-        OUTCOME=foreign
-        exit 0
-    fi
+# In S3 an instance may touch its own job only, with a role that it takes for it (job_trust in cloud/policies.py). The AWS
+# CLI asks this process again when the credentials near their end, so an upload may take longer than they last:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+use_job_role() {
+    export AWS_CONFIG_FILE=$WORK/aws-config
+    printf '[profile job]\ncredential_process = bash %s\n' "$WORK/job-credentials" >"$AWS_CONFIG_FILE"
+    { declare -p WORK INSTANCE JOB_ROLE AWS_CLI && declare -f job_credentials && echo job_credentials; } >"$WORK/job-credentials"
+    S3_CLI=("${AWS_CLI[@]}" --profile job s3)
 }
 
-# Prints the instance id; nothing if there is none yet.
-launch_owner() {
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/launches/$JOB_TOKEN" - 2>"$WORK/refusal" && return 0
-    local code=$?
-    [[ $(<"$WORK/refusal") == *@("(404)"|NoSuchKey)* ]] && return 0
-    cat "$WORK/refusal" >&2
-    return "$code"
+# Prints them; those of the last half hour once more. A role that is taken by a role lasts an hour:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html (role chaining)
+job_credentials() {
+    local held=$WORK/credentials given
+    if [[ ! -s $held ]] || (($(date +%s) - $(date -r "$held" +%s) > 1800)); then
+        # shellcheck disable=SC2016  # a literal of JMESPath
+        given='Credentials.[{Version: `1`}, @] | merge([0], [1])'
+        (umask 077 && "${AWS_CLI[@]}" sts assume-role --output json --query "$given" --role-arn "$JOB_ROLE" \
+            --role-session-name "$INSTANCE" --tags "Key=job,Value=$INSTANCE" >"$held.$$" &&
+            mv "$held.$$" "$held") || return 1
+    fi
+    cat "$held"
+}
+
+# So that the many who want them soon find them, and a role that cannot be taken is told of as such.
+take_job_role() {
+    job_credentials >/dev/null
+}
+
+# A persistent spot request whose instance has been terminated starts another, with the same user data. That one has no
+# tags, and ends itself without touching anything. So does the later of two that the same launch has started: roles
+# cannot write the tag that tells. EC2 may show a new instance late.
+own_launch() {
+    local try owner
+    [[ ! -e $STATE/own ]] || return 0
+    for ((try = 1; ; try++)); do
+        step "asking who owns this launch" keep owners outlasting "$OUTAGE_TRIES" launch_owners
+        [[ $(<"$WORK/owners") != *"$INSTANCE"* ]] || break
+        ((try < 6)) || break
+        pause 10
+    done
+    read -r _ owner <"$WORK/owners"
+    if [[ $owner == "$INSTANCE" ]]; then
+        echo yes | remember own
+        return 0
+    fi
+    log "this launch belongs to ${owner:-another instance}"
+    OUTCOME=foreign
+    exit 0
+}
+
+# Those that live, the first that was launched before the others; a line for each: when, and its id.
+launch_owners() {
+    call ec2 describe-instances --output text --query "sort(Reservations[].Instances[].join(' ', [LaunchTime, InstanceId]))[].[@]" \
+        --filters "Name=tag:solver:launch,Values=$JOB_TOKEN" Name=instance-state-name,Values=pending,running,stopping,stopped
 }
 
 # enter STATUS PHASE [TAG...]: says what happens now, in one call, which nobody waits for: a tag that cannot be written
@@ -71,7 +104,7 @@ wait_for_tags() {
 # `attach` pins these, so that nobody can pose as the instance.
 publish_host_keys() {
     cut -d ' ' -f 1,2 "$SSH_KEYS"/ssh_host_*_key.pub >"$WORK/ssh-host-keys" &&
-        call s3 cp --only-show-errors "$WORK/ssh-host-keys" "$S3/ssh-host-keys"
+        s3 cp --only-show-errors "$WORK/ssh-host-keys" "$S3/ssh-host-keys"
 }
 
 cancel_spot_request() {
@@ -118,18 +151,18 @@ stop_errands() {
 fetch_config() {
     local path=$SOLVER_HOME/config/$JOB_CONFIG_NAME
     [[ ! -e $path || $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]] || return 0
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return 1
+    s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_CONFIG_KEY" "$path" || return 1
     if [[ $(sha256sum <"$path") != "$JOB_CONFIG_SHA256 "* ]]; then
         echo "its sha256 is not what was launched" >&2
         return 1
     fi
-    call s3 cp --only-show-errors "$path" "$S3/config/$JOB_CONFIG_NAME"
+    s3 cp --only-show-errors "$path" "$S3/config/$JOB_CONFIG_NAME"
 }
 
 # What has no room in the user data.
 fetch_programs() {
     local key=${JOB_PROGRAMS%/*} path=$WORK/programs
-    call s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_PROGRAMS" "$path.new" || return 1
+    s3 cp --only-show-errors "s3://$JOB_BUCKET/$JOB_PROGRAMS" "$path.new" || return 1
     if [[ $(sha256sum <"$path.new") != "${key##*/} "* ]]; then
         echo "their sha256 is not what was launched" >&2
         return 1

@@ -16,6 +16,7 @@ main() {
     identify
     need aws awscli-2 awscli awscli
     own_launch
+    step "taking the job's role" outlasting "$OUTAGE_TRIES" take_job_role
     [[ -z $JOB_GPU ]] || step "asking the GPU's driver" limited "$DOCKER_LIMIT" nvidia-smi --query-gpu=name --format=csv,noheader
     begin_pull
     begin_errands

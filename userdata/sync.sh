@@ -66,7 +66,7 @@ restore_tree() {
 # s3_sync SECONDS DIRECTORY PREFIX [--delete]. Not under `nice`, which would save the trainer nothing, and what is not in S3 yet is
 # what a lost machine costs (docs/performance.md).
 s3_sync() {
-    in_group "$1" "${AWS_CLI[@]}" s3 sync --only-show-errors "${@:4}" "$2" "$S3/$3"
+    in_group "$1" "${S3_CLI[@]}" sync --only-show-errors "${@:4}" "$2" "$S3/$3"
 }
 
 # Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.
@@ -80,7 +80,7 @@ sync_logs() {
     [[ ! -e $STATE/started ]] || gather_logs
     cp "$WORK/logs/." -r "$SOLVER_HOME/logs" 2>/dev/null || full=yes
     attempt "syncing logs" s3_sync "$CALL_LIMIT" "$SOLVER_HOME/logs" logs --delete
-    [[ -z $full ]] || attempt "telling of the sync" call s3 cp --only-show-errors --recursive "$WORK/logs" "$S3/logs"
+    [[ -z $full ]] || attempt "telling of the sync" s3 cp --only-show-errors --recursive "$WORK/logs" "$S3/logs"
 }
 
 # What the trainer prints comes in here, behind what it has printed before: the beginning and the end stay, in memory.

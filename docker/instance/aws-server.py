@@ -25,7 +25,7 @@ from typing import NoReturn
 
 MODULES = ("awscli.clidriver", "awscli.handlers", "awscli.customizations.s3.subcommands")
 """They load all the others that a call needs."""
-SERVICES = ("ec2", "s3")
+SERVICES = ("ec2", "s3", "sts")
 """Those that an instance calls most."""
 
 

@@ -6,6 +6,7 @@ named like the instance appears below the state directory, `halt` shuts the mach
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -22,7 +23,8 @@ from localcloud.machines import MachineSpec
 
 
 class FakeMachines:
-    """The interface of Machines; what was asked of it is in `calls` below the state directory, one line each."""
+    """The interface of Machines; what was asked of it is in `calls` below the state directory, one line each. What the
+    metadata service of a machine would give is in `credentials-ID` there."""
 
     def __init__(self, *, state: Path, on_halt: Callable[[str], None], credentials: Any, **_: Any) -> None:
         self.state = state
@@ -45,6 +47,9 @@ class FakeMachines:
     def boot(self, spec: MachineSpec) -> str:
         order = spec.user_data.decode(errors="replace")
         self._note("boot", spec.instance_id, spec.lifecycle, spec.role, spec.key_name, repr(order)[1:-1][:200])
+        if spec.role:
+            given = self.credentials(spec.role, spec.instance_id)
+            (self.state / f"credentials-{spec.instance_id}").write_text(json.dumps(given))
         if order == "fail":
             raise LocalCloudError("no room on this machine")
         while order == "slow" and not (self.state / spec.instance_id).exists():

@@ -122,7 +122,7 @@ class Cloud:
         self.api.server_close()
 
     @staticmethod
-    def _credentials(role: str) -> dict[str, str]:
+    def _credentials(role: str, session: str) -> dict[str, str]:
         expiration = datetime.now(UTC) + timedelta(hours=6)
         return {
             "AccessKeyId": f"ASIA{role.upper()}",

@@ -152,7 +152,7 @@ def test_room_is_what_a_type_has_less_the_systems_share() -> None:
 
 
 def test_each_container_gets_its_own_roles_credentials_only() -> None:
-    def of(role: str) -> dict[str, str]:
+    def of(role: str, session: str) -> dict[str, str]:
         if role == "missing":
             raise LookupError(role)
         return {"AccessKeyId": f"ASIA-{role}", "Expiration": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}

@@ -40,7 +40,8 @@ def service(lifetime: timedelta = timedelta(hours=6), **changes: Any) -> Metadat
     """The service of an instance; its role's credentials are good for that long, and each time new."""
     issued: list[str] = []
 
-    def issue(role: str) -> Credentials:
+    def issue(role: str, session: str) -> Credentials:
+        assert session == SPEC.instance_id
         issued.append(role)
         expiration = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
         key = f"{role}-{len(issued)}"

@@ -30,6 +30,7 @@ COREUTILS = (
 
 JOB = "i-0aaaaaaaaaaaaaaaa"
 BUCKET = "solver-cloud-123456789012-us-east-1"
+ROLE = "arn:aws:iam::123456789012:role/solver-cloud-us-east-1-job"
 TOKEN = "0123456789abcdef0123456789abcdef"
 CONFIG = b"game: leduc\n"
 TERMINATION = f"aws ec2 terminate-instances --instance-ids {JOB}"
@@ -64,6 +65,7 @@ class Machine:
         (root / "ssh").mkdir()
         self.write("ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3 root@host\n")
         self.write("metadata/instance-id", JOB)
+        self.write("launch", f"2026-11-24T08:00:00+00:00 {JOB}\n")
         self.write("metadata/instance-life-cycle", "spot")
         self.write("metadata/instance-type", "c7i.4xlarge")
         self.write("metadata/placement/availability-zone", "us-east-1a")
@@ -85,6 +87,7 @@ class Machine:
         values: dict[str, Any] = {
             "token": TOKEN,
             "bucket": BUCKET,
+            "role": ROLE,
             "region": "us-east-1",
             "image": "registry.test/solver-cloud:abc",
             "registry": "registry.test",

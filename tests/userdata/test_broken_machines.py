@@ -116,7 +116,7 @@ def test_an_outage_at_boot_is_waited_for(machine: Machine) -> None:
     machine.write("outage", NO_DNS)
     machine.write("trainer", COMPLETE)
     machine.start()
-    machine.until(lambda: len(machine.called("aws s3 cp")) > 2)
+    machine.until(lambda: len(machine.called("aws ec2 describe-instances")) > 2)
     (machine.root / "outage").unlink()
     machine.ended()
     assert end(machine) == ("complete", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import BUCKET, JOB, TERMINATION, TOKEN, Machine, training
+from .machine import BUCKET, COMPLETE, JOB, ROLE, TERMINATION, Machine, training
 
 UNTIL_STOPPED = """
 echo $((runs = $(cat runs 2>/dev/null || echo 0) + 1)) >runs
@@ -91,9 +91,16 @@ def test_at_the_deadline_the_trainer_is_stopped_and_its_checkpoint_saved(tmp_pat
     assert machine.last_call == TERMINATION
 
 
-def test_a_launch_of_another_instance_is_left_alone(machine: Machine) -> None:
-    """What a persistent spot request does when its instance is terminated by hand: it starts another."""
-    machine.write(f"s3/{BUCKET}/launches/{TOKEN}", "i-0cccccccccccccccc\n")
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "",  # its launch's instance is terminated, and this one, which the spot request has started, has no tags
+        "2026-11-24T08:00:00+00:00 i-0cccccccccccccccc\n",
+        f"2026-11-24T08:00:00+00:00 i-0cccccccccccccccc\n2026-11-24T08:01:00+00:00 {JOB}\n",
+    ],
+)
+def test_a_launch_of_another_instance_is_left_alone(machine: Machine, shown: str) -> None:
+    machine.write("launch", shown)
     machine.boot()
     assert machine.record is None
     assert machine.tags == {}
@@ -102,6 +109,42 @@ def test_a_launch_of_another_instance_is_left_alone(machine: Machine) -> None:
         "aws ec2 cancel-spot-instance-requests --spot-instance-request-ids sir-0bbbbbbb",
         TERMINATION,
     ]
+
+
+def test_an_instance_that_ec2_shows_late_is_its_own_launchs(machine: Machine) -> None:
+    machine.write("launch", "")
+    machine.start()
+    machine.until_called("aws ec2 describe-instances --output text")
+    machine.write("launch", f"2026-11-24T08:00:00+00:00 {JOB}\n2026-11-24T08:00:01+00:00 i-0cccccccccccccccc\n")
+    machine.ended()
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
+
+
+def test_a_later_boot_knows_that_the_launch_is_its_own(machine: Machine) -> None:
+    """EC2 calls a launch what is the last start, so the order of two instances may be another then."""
+    machine.write("trainer", UNTIL_STOPPED)
+    with training(machine):
+        interrupt(machine)
+    machine.write("launch", f"2026-11-24T08:00:00+00:00 i-0cccccccccccccccc\n2026-11-24T09:00:00+00:00 {JOB}\n")
+    machine.write("trainer", "echo model >strategy.csv")
+    (machine.root / "metadata/spot/instance-action").unlink()
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
+
+
+def test_s3_is_asked_with_the_credentials_of_the_jobs_role(machine: Machine) -> None:
+    """The fake S3 refuses every other call. They are asked for once in half an hour, and nobody else reads them."""
+    machine.write("trainer", f"{COMPLETE}\nPATH=/usr/bin:/bin stat -c %a /dev/shm/solver.*/credentials >modes")
+    machine.boot()
+    assert machine.record is not None
+    assert machine.record["status"] == "complete"
+    (asked,) = machine.called("aws sts assume-role")
+    assert asked.endswith(f"--role-arn {ROLE} --role-session-name {JOB} --tags Key=job,Value={JOB}")
+    assert set(machine.stored("bundle/modes").split()) == {"600"}
+    assert "SessionToken" not in machine.log
+    assert "SessionToken" not in (machine.root / "console").read_text()
 
 
 def interrupt(machine: Machine) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import TERMINATION, Machine
+from .machine import BUCKET, JOB, TERMINATION, Machine
 
 TRAINER = 'until grep -q "s3 sync .*/logs" "$FAKES/calls"; do sleep 0.05; done'
 """Ends once the first sync is over."""
@@ -20,8 +20,7 @@ WATCHED_TRAINER = f'{TRAINER}; until grep -q recommendations/rebalance "$FAKES/c
 
 NEEDED = {
     "curl */instance-life-cycle": "asking for the market: curl: it went wrong",
-    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: aws: it went wrong",
-    "aws s3 cp * WORK/owner *": "taking this launch: aws: it went wrong",
+    "aws ec2 describe-instances *solver:launch*": "asking who owns this launch: aws: it went wrong",
     "aws s3 cp * WORK/ssh-host-keys *": "publishing the ssh host keys: aws: it went wrong",
     "python3 record starting *": "writing the record: python3: it went wrong",
     "docker version *": "starting Docker: docker: it went wrong",
@@ -71,13 +70,13 @@ TOLERATED = (
 )
 """Steps whose failure costs no job that goes well otherwise."""
 
-SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws s3 cp *WORK/job.json *", "aws *")
+SPEECHLESS = ("curl */api/token", "curl */instance-id", "aws sts *", "aws s3 cp *WORK/job.json *", "aws *")
 """Steps without which nothing can be said in the record."""
 
 
 HANGING = {
     "curl */instance-life-cycle": "asking for the market: timed out",
-    "aws s3 cp * s3://*/launches/* -": "asking who owns this launch: timed out",
+    "aws ec2 describe-instances *solver:launch*": "asking who owns this launch: timed out",
     "docker pull *": "pulling image: timed out",
     "docker create *": "creating the container: timed out",
     "tmux new-session *": "starting the tmux session: timed out",
@@ -152,7 +151,7 @@ def test_a_machine_that_cannot_say_anything_shuts_down(machine: Machine, step: s
 def test_without_a_record_the_tag_tells_of_the_failure(machine: Machine) -> None:
     machine.write("fail", "aws s3 *")
     machine.boot()
-    assert machine.tags == {"status": "failed", "phase": "booting"}
+    assert machine.tags == {"status": "failed", "phase": "installing", "s3-path": f"s3://{BUCKET}/jobs/{JOB}/"}
     assert ended(machine)
 
 
