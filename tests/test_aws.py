@@ -7,9 +7,10 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from botocore.utils import parse_timestamp
 
-from cloud.aws import Aws
+from cloud.aws import Aws, gone_is_fine
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,23 @@ def test_times_of_s3_are_moments(store: Aws) -> None:
     got = store.s3.get_object(Bucket=store.bucket, Key="a")
     for moment in (listed["LastModified"], got["LastModified"]):
         assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("InvalidInstanceID.NotFound", "InvalidSpotInstanceRequestID.NotFound", "InvalidVolume.NotFound"),
+        *("ImageNotFoundException", "NoSuchUpload"),
+    ],
+)
+def test_what_has_gone_already_is_no_error(code: str) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html,
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+    with gone_is_fine():
+        raise ClientError({"Error": {"Code": code, "Message": "Gone."}}, "Terminate")
+    with pytest.raises(ClientError), gone_is_fine():
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "No."}}, "Terminate")
 
 
 def test_other_sessions_of_this_process_are_left_as_they_are(aws: Aws) -> None:

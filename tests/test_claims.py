@@ -126,8 +126,8 @@ def test_an_instance_is_waited_for_until_ec2_shows_it(store: Aws, monkeypatch: p
         if len(pauses) == 2:
             ids.append(running(store, there.token))
 
-    monkeypatch.setattr(claims.time, "sleep", slept)
-    monkeypatch.setattr(claims.time, "monotonic", lambda: sum(pauses))
+    monkeypatch.setattr("time.sleep", slept)
+    monkeypatch.setattr("time.monotonic", lambda: sum(pauses))
     found = claims.started(store, there.token, patience=8)
     assert [found and found["InstanceId"], pauses] == [*ids, [1, 1]]
     assert claims.started(store, "1" * 32, patience=3) is None

@@ -17,6 +17,7 @@ from cloud.leftovers import Leftover
 from .conftest import record
 from .localcloud.conftest import eventually, in_state
 from .test_jobs import start
+from .test_launch import changes
 
 SPOT = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
 FOREIGN = [{"Key": "solver:cloud", "Value": "somebody-else"}]
@@ -281,6 +282,22 @@ def test_a_spot_job_that_has_ended_leaves_request_and_instance(spot: Aws) -> Non
     assert requests(spot, request) == "cancelled"
     cleanup.end(spot, left[0])
     assert found(spot) == []
+
+
+def test_a_stopped_spot_instance_whose_job_has_ended_leaves_its_request_too(spot: Aws) -> None:
+    """Its request is `disabled`, and open again once the instance has gone:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-cancel.html"""
+    id, request = launch(spot)
+    spot.ec2.stop_instances(InstanceIds=[id])
+    in_state(spot.ec2, id, "stopped")
+    assert requests(spot, request) == "disabled"
+    remember(spot, id, "failed")
+    left = leftovers.find(spot, after())
+    assert [(one.kind, one.id) for one in left] == [("spot request", request), ("instance", id)]
+    asked = changes(spot)
+    cleanup.end(spot, left[1])
+    assert asked == ["CancelSpotInstanceRequests", "TerminateInstances"]
+    assert requests(spot, request) == "cancelled"
 
 
 def test_an_instance_launched_anew_for_a_job_that_was_another_s_is_ended(spot: Aws) -> None:

@@ -93,10 +93,11 @@ def test_what_an_earlier_run_left_half_made_is_completed(aws: Aws, kind: str) ->
 
 def test_an_older_policy_of_the_role_is_brought_up_to_date(account: Aws) -> None:
     name = provision.role_name(account)
+    wanted = account.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"]
     older = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     account.iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(older))
     assert outcomes(account)["role"] == "completed"
-    assert account.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"] != older
+    assert account.iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"] == wanted
 
 
 def test_a_policy_that_someone_else_put_on_the_bucket_stays(account: Aws) -> None:

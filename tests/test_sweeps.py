@@ -20,6 +20,7 @@ from cloud.sweeps import Run, Sweep
 
 from .conftest import record
 from .localcloud.conftest import FakeCloud, eventually
+from .test_claims import overtaken
 
 TYPES = "c7i.2xlarge,c6i.2xlarge"
 
@@ -110,8 +111,8 @@ def test_children_are_told_by_how_they_ended(account: Aws, cloud: FakeCloud) -> 
     finish(cloud, there, "0")
     finish(cloud, there, "1", exit=3)
     settled(account, there, "complete", "failed", "running", "running")
-    account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/0/1500", Body=b"")
-    account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/0/20500", Body=b"")
+    for micro in (1500, 20500, 9500):  # S3 lists 1500, 20500, 9500
+        account.s3.put_object(Bucket=account.bucket, Key=f"sweeps/{there.id}/costs/0/{micro}", Body=b"")
     first, second, third, _ = children.look(account, there)
     assert (first.dollars, first.exact, first.exit_code) == (0.0205, True, 0)
     assert (second.reason, second.exit_code, second.attempts) == ("exit code 3", 3, 1)
@@ -155,6 +156,20 @@ def test_the_same_sweep_is_not_submitted_twice_while_it_runs(account: Aws, cloud
     anew = sweep.claim(account, planned(account, "seed=1,2"))
     assert not anew.running
     assert anew.sweep != there.id
+
+
+def test_of_two_who_submit_the_same_again_at_once_one_may(
+    account: Aws, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = submitted(account, "seed=1,2")
+    settled(account, there, "running", "running")
+    finish(cloud, there)
+    settled(account, there, "complete", "complete")
+    with monkeypatch.context() as patch:
+        rival = overtaken(patch)
+        with pytest.raises(CloudError, match="somebody else submits this very sweep right now"):
+            sweep.claim(account, planned(account, "seed=1,2"))
+    assert sweep.claim(account, planned(account, "seed=1,2")).sweep == sweep.sweep_id(rival.token)
 
 
 def test_a_launcher_that_died_before_it_submitted_is_taken_up(account: Aws) -> None:
