@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from cloud.config import PACKAGE
+from .functions import run
 
-STEPS = PACKAGE / "userdata" / "steps.sh"
 DEADLINE = "DEADLINE=$((EPOCHSECONDS + 3600))"
 QUICK = 'pause() { echo "pause $1"; }'
 """Pauses take no time, and are told of."""
-
-
-def run(home: Path, *lines: str) -> list[str]:
-    """What commands print, behind the functions of steps.sh; all of them has ten seconds."""
-    text = "\n".join([f". {STEPS}", 'mkdir -p "$STATE"', *lines])
-    done = subprocess.run(
-        ["bash", "-c", text],
-        env={"PATH": "/usr/bin:/bin", "SOLVER_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=10,
-        check=False,
-    )
-    return done.stdout.splitlines()
 
 
 def test_what_does_not_end_when_it_is_told_to_is_killed(tmp_path: Path) -> None:
