@@ -114,11 +114,21 @@ def test_of_two_instances_of_one_claim_the_one_counts_that_goes_on(store: Aws) -
     assert claims.running(store, KEY) == over
 
 
-def test_an_instance_is_waited_for_until_ec2_shows_it(store: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every pause from now on; they take no time."""
+    made: list[float] = []
+    monkeypatch.setattr("time.sleep", made.append)
+    monkeypatch.setattr("time.monotonic", lambda: sum(made))
+    return made
+
+
+def test_an_instance_is_waited_for_until_ec2_shows_it(
+    store: Aws, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """EC2's answers are only eventually consistent:
     https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
     there = claims.claim(store, KEY)
-    pauses: list[float] = []
     ids: list[str] = []
 
     def slept(seconds: float) -> None:
@@ -127,11 +137,20 @@ def test_an_instance_is_waited_for_until_ec2_shows_it(store: Aws, monkeypatch: p
             ids.append(running(store, there.token))
 
     monkeypatch.setattr("time.sleep", slept)
-    monkeypatch.setattr("time.monotonic", lambda: sum(pauses))
     found = claims.started(store, there.token, patience=8)
     assert [found and found["InstanceId"], pauses] == [*ids, [1, 1]]
     assert claims.started(store, "1" * 32, patience=3) is None
     assert sum(pauses) == 5
+    assert claims.started(store, "1" * 32) is None
+    assert sum(pauses) == 5
+
+
+def test_only_what_was_launched_just_now_may_be_unseen_yet(store: Aws, pauses: list[float]) -> None:
+    claims.put(store, KEY, LONG_AGO)
+    recent = claims.claim(store, KEY)
+    assert (recent.token != LONG_AGO.token, pauses) == (True, [])
+    assert claims.claim(store, KEY) == recent
+    assert sum(pauses) == claims.VISIBLE_SECONDS == 8
 
 
 def test_a_claim_in_s3_is_what_later_versions_read(store: Aws) -> None:

@@ -152,6 +152,12 @@ def test_without_the_spot_role_every_spot_machine_is_ruled_out(aws: Aws) -> None
     assert (read.refusal.what, set(read.others)) == ("spot machine", {SMALL, DEAR, GPU})
 
 
+def test_a_refusal_without_a_message_is_told_as_it_is(aws: Aws) -> None:
+    read = refusals.read(aws, ClientError({"Error": {"Code": "Unsupported"}}, "RunInstances"), OFFER, OTHERS)
+    assert read
+    assert read.refusal.why.startswith("An error occurred (Unsupported) when calling the RunInstances operation")
+
+
 def test_a_refusal_that_no_other_offer_mends_is_none_of_these(aws: Aws) -> None:
     assert refusals.read(aws, refusal("InvalidParameterValue"), OFFER, OTHERS) is None
     assert refusals.denied(aws, refusal("UnauthorizedOperation"), "start it") is None
