@@ -257,3 +257,30 @@ def test_a_sync_under_way_does_not_delay_the_answer_to_a_spot_notice(machine: Ma
         interrupt(machine)
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
     assert machine.tags["status"] == "interrupted"
+
+
+def test_what_was_begun_at_the_boot_cannot_come_after_the_end(machine: Machine) -> None:
+    """A first record that was uploaded late would take the place of the last."""
+    machine.write("hang", "python3 record starting *")
+    machine.write("fail", "docker version *")
+    machine.start()
+    machine.process.wait(40)
+    hanging = [line for line in machine.processes().values() if "sleep 1000" in line]
+    machine.power_off()
+    assert machine.record is not None
+    assert machine.record["reason"] == "starting Docker: docker: it went wrong"
+    assert hanging == []
+
+
+def test_the_last_tag_is_written_before_the_machine_ends(machine: Machine) -> None:
+    """Or one that is under way is lost with it; what hangs is not waited for longer than its limit."""
+    machine.write("trainer", "echo model >model")
+    machine.write("hang", "aws ec2 create-tags * Key=solver:status,Value=complete *")
+    machine.boot(SOLVER_PATIENCE="2")
+    lines = [line.partition(" ")[2] for line in machine.log.splitlines()]
+    told, cancelling = (
+        lines.index("failed (exit 124): complete: done: timed out"),
+        lines.index("cancelling sir-0bbbbbbb"),
+    )
+    assert told < cancelling
+    assert machine.last_call == TERMINATION
