@@ -158,6 +158,14 @@ def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
     assert machine.tags["status"] == "complete"
 
 
+def test_an_installation_that_fails_once_is_tried_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, without=("apt-get", "yum", "tmux"))
+    machine.write("fail-once", "dnf *")
+    machine.boot()
+    assert machine.called("dnf") == ["dnf --assumeyes --quiet install tmux"] * 2
+    assert machine.tags["status"] == "complete"
+
+
 def test_a_debian_machine_has_its_own_names_for_packages(tmp_path: Path) -> None:
     machine = Machine(tmp_path, without=("dnf", "yum", "docker", "aws")).boot()
     assert [call.split()[-1] for call in machine.called("apt-get") if " install " in call] == ["awscli", "docker.io"]

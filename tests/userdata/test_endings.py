@@ -259,6 +259,15 @@ def test_a_sync_under_way_does_not_delay_the_answer_to_a_spot_notice(machine: Ma
     assert machine.tags["status"] == "interrupted"
 
 
+def test_a_spot_instance_asks_for_its_end_until_it_is_granted(machine: Machine) -> None:
+    """A shutdown would only stop it, and its disk would go on costing."""
+    machine.write("trainer", "echo model >model")
+    machine.write("fail-once", TERMINATION)
+    machine.boot()
+    assert len(machine.called(TERMINATION)) == 2
+    assert not machine.called("shutdown -h now")
+
+
 def test_what_was_begun_at_the_boot_cannot_come_after_the_end(machine: Machine) -> None:
     """A first record that was uploaded late would take the place of the last."""
     machine.write("hang", "python3 record starting *")
