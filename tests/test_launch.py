@@ -17,7 +17,7 @@ from cloud.config import TrainerConfig
 from cloud.errors import CloudError, UsageError
 from cloud.instance_types import InstanceType
 from cloud.machine import Machine
-from cloud.offers import Facts, Limits, Market, Offer, choose
+from cloud.offers import Facts, Limits, Market, Offer, Refusal, choose
 from cloud.plan import Plan, Resumed, check_room, decide
 from cloud.quotas import Quota
 
@@ -247,6 +247,90 @@ def test_each_refusal_says_what_to_do(account: Aws, monkeypatch: pytest.MonkeyPa
         launch.run(account, plan(account), CLAIM, print)
     assert code in refused.value.problem
     assert fix in (refused.value.fix or "")
+
+
+class Ec2:
+    """Answers RunInstances: each time with the next code of an error, or with an id."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        answer = self.answers.pop(0)
+        if answer.startswith("i-"):
+            return {"Instances": [{"InstanceId": answer}]}
+        raise ClientError({"Error": {"Code": answer, "Message": "No."}}, "RunInstances")
+
+
+ON_DEMAND = replace(OFFER, market="on-demand", price=None)
+OFFERS = (OFFER, replace(OFFER, zone="us-east-1b", subnet="subnet-b"), replace(OFFER, type=M7I), ON_DEMAND)
+
+
+def test_one_offer_after_the_other_is_asked_for_until_one_is_granted(
+    account: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota rules out whatever needs as many vCPUs of it; no capacity rules out just that zone."""
+    ec2 = Ec2("InsufficientInstanceCapacity", "VcpuLimitExceeded", "i-0aaaaaaa")
+    monkeypatch.setattr(account.ec2_once, "run_instances", ec2)
+    said: list[str] = []
+    assert launch.run(account, plan(account, *OFFERS), CLAIM, said.append) == launch.Started("i-0aaaaaaa", ON_DEMAND)
+    assert ec2.asked == [
+        request.run_instances(account, plan(account, *OFFERS), offer, CLAIM) for offer in (*OFFERS[:2], ON_DEMAND)
+    ]
+    assert said == [
+        "asking for one c7i.4xlarge spot in us-east-1a, $0.3000 an hour",
+        "refused: no capacity (InsufficientInstanceCapacity)",
+        "asking for one c7i.4xlarge spot in us-east-1b, $0.3000 an hour",
+        "refused: No. (VcpuLimitExceeded)",
+        "asking for one c7i.4xlarge on-demand in us-east-1a, price unknown",
+    ]
+
+
+def test_when_none_is_granted_every_refusal_is_told(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account.ec2_once, "run_instances", Ec2("SpotMaxPriceTooLow", "Unsupported"))
+    before = Refusal("m7i.4xlarge spot", "too dear", "more money")
+    decided = replace(plan(account), market=Market(OFFERS[:2], (before,)))
+    with pytest.raises(CloudError) as refused:
+        launch.run(account, decided, CLAIM, print)
+    assert [line for line in str(refused.value).splitlines() if line.startswith("    ")] == [
+        "    too dear",
+        "    more money",
+        "    No. (SpotMaxPriceTooLow)",
+        "    a higher --max-price, or another --instance",
+        "    No. (Unsupported)",
+        "    another --instance or --region",
+    ]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "IdempotentParameterMismatch"])
+def test_what_no_other_offer_mends_ends_the_launch(account: Aws, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    ec2 = Ec2(code)
+    monkeypatch.setattr(account.ec2_once, "run_instances", ec2)
+    monkeypatch.setattr(claims, "VISIBLE_SECONDS", 0)
+    with pytest.raises(CloudError, match=rf"cannot start a c7i.4xlarge: No\. \({code}\)"):
+        launch.run(account, plan(account, *OFFERS), CLAIM, print)
+    assert len(ec2.asked) == 1
+
+
+def test_a_dry_run_asks_for_the_first_offer_and_starts_nothing(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html (DryRun)"""
+    ec2 = Ec2("DryRunOperation", "InvalidParameterValue", "i-0aaaaaaa")
+    monkeypatch.setattr(account.ec2, "run_instances", ec2)
+    assert launch.dry_run(account, plan(account, *OFFERS)) == "No."
+    assert ec2.asked == [{**request.first(account, plan(account, *OFFERS)), "DryRun": True}]
+    with pytest.raises(CloudError, match=r"cannot start a c7i.4xlarge: No\. \(InvalidParameterValue\)"):
+        launch.dry_run(account, plan(account, *OFFERS))
+    assert launch.dry_run(account, plan(account, *OFFERS)) == ""
+
+
+def test_config_and_claim_are_in_s3_before_ec2_is_asked(store: Aws) -> None:
+    decided = plan(store)
+    claim = launch.prepare(store, decided, CONFIG)
+    assert claims.read(store, decided.claim_key)[0] == claim
+    there = store.s3.get_object(Bucket=store.bucket, Key=decided.config_key)
+    assert (there["Body"].read(), there["ContentType"]) == (b"seed: 1\n", "application/yaml")
 
 
 def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(ready: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
