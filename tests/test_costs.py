@@ -20,7 +20,6 @@ from cloud.watch import Details
 from .conftest import record
 from .market import shop
 from .shop import Shop
-from .test_tasks import inv
 
 __all__ = ["shop"]  # a fixture
 
@@ -231,11 +230,3 @@ def test_a_price_of_s3_that_aws_does_not_tell_is_unknown(shop: Shop) -> None:
 )
 def test_what_is_kept_and_its_price_are_told_together(kept: list[Kept], text: str) -> None:
     assert str(costs.in_all(kept)) == text
-
-
-def test_a_day_that_is_none_is_wrong_usage(home: Any) -> None:
-    done = inv("costs", "--since", "yesterday", home=home)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "--since is 'yesterday', which is not a day\n  a day looks like 2026-11-01\n",
-    )
