@@ -93,6 +93,7 @@ def test_what_a_complete_job_leaves_in_s3(machine: Machine) -> None:
     assert record["launched_at"] < record["started_at"] <= record["ended_at"]
     assert machine.listed("bundle") == ["strategy.csv", "tables/convergence.csv"]
     assert machine.stored("bundle/strategy.csv") == "better\n"
+    assert " ended" in machine.called("python3 snapshot")[-1]  # so no file is too new to be part of it
     assert record["bundle"][0] == {
         "path": "strategy.csv",
         "size": 7,

@@ -255,6 +255,7 @@ def test_a_sync_under_way_does_not_delay_the_answer_to_a_spot_notice(machine: Ma
         machine.until(lambda: [call for call in machine.called("aws s3 sync") if call.endswith("/output")])
         (machine.root / "hang").unlink()
         interrupt(machine)
+        assert [line for line in machine.processes().values() if line.startswith("sleep 1000")] == []
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
     assert machine.tags["status"] == "interrupted"
 
@@ -274,7 +275,7 @@ def test_what_was_begun_at_the_boot_cannot_come_after_the_end(machine: Machine) 
     machine.write("fail", "docker version *")
     machine.start()
     machine.process.wait(40)
-    hanging = [line for line in machine.processes().values() if "sleep 1000" in line]
+    hanging = [line for line in machine.processes().values() if line.startswith("sleep 1000")]
     machine.power_off()
     assert machine.record is not None
     assert machine.record["reason"] == "starting Docker: docker: it went wrong"
