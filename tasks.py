@@ -441,12 +441,16 @@ def demo(c: Context, output: str = "~/models/demo") -> None:
     help={
         "all_": "the long versions too",
         "only": "what pytest's -k takes: run the tests that match",
+        "mutate": "instead: change this file, or each in this directory, and say what no test notices",
     }
 )
-def test(c: Context, all_: bool = False, only: str | None = None) -> None:
+def test(c: Context, all_: bool = False, only: str | None = None, mutate: str | None = None) -> None:
     """All the tests, real commands on the local cloud included."""
     os.chdir(cloud.config.PACKAGE)
     local.prepare()
+    if mutate is not None:
+        run_module(c, "tests.mutation", *mutate.split(","))
+        return
     if not only:
         for check in ("ruff check .", "ruff format --check .", "mypy ."):
             c.run(f"{sys.executable} -m {check}", echo=True, in_stream=False)

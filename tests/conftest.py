@@ -23,6 +23,7 @@ from .localcloud.conftest import FakeCloud, find_registry
 HERE = Path(__file__).parent
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # commands and daemons are compiled once, as for their users
+os.environ.pop("SOLVER_LOCAL_PROFILE", None)  # of who runs the tests; theirs have homes, and so profiles, of their own
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from botocore.utils import parse_timestamp
 
 from cloud import asked as registered
 from cloud import bucket, storage, transfer
-from cloud.aws import Aws
+from cloud.aws import Aws, gone_is_fine
 from cloud.errors import CloudError
 
 
@@ -77,6 +78,23 @@ def test_a_bucket_that_is_named_costs_one_call_for_its_owner(spot: Aws) -> None:
         storage.tail(aws, "missing")
     storage.tail(Aws(aws.settings), "missing")
     assert len(asked) <= 1  # and none if this machine knows already
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("InvalidInstanceID.NotFound", "InvalidSpotInstanceRequestID.NotFound", "InvalidVolume.NotFound"),
+        *("ImageNotFoundException", "NoSuchUpload"),
+    ],
+)
+def test_what_has_gone_already_is_no_error(code: str) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html,
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+    with gone_is_fine():
+        raise ClientError({"Error": {"Code": code, "Message": "Gone."}}, "Terminate")
+    with pytest.raises(ClientError), gone_is_fine():
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "No."}}, "Terminate")
 
 
 def test_other_sessions_of_this_process_are_left_as_they_are(aws: Aws) -> None:

@@ -20,7 +20,6 @@ from cloud.watch import Details
 from .conftest import record, remember
 from .market import shop
 from .shop import Shop
-from .test_tasks import inv
 
 __all__ = ["shop"]  # a fixture
 
@@ -64,6 +63,10 @@ WAITING = replace(RUNNING, state="stopped", status="interrupted", running_since=
         pytest.param(replace(RUNNING, attempts=()), 0.3, 0.02, id="running, and its record does not know it yet"),
         pytest.param(replace(RUNNING, status="complete"), 0.45, 0.02, id="running, though it says that it is complete"),
         pytest.param(WAITING, 0.15, 0.02, id="waiting: only the disk goes on"),
+        pytest.param(replace(WAITING, running_since=NOW - timedelta(hours=1)), 0.15, 0.02, id="waiting since a start"),
+        pytest.param(replace(WAITING, attempts=()), 0, 0.02, id="waiting, and has not run yet"),
+        pytest.param(replace(RUNNING, state="terminated"), 0.155, 0.02, id="its machine has gone"),
+        pytest.param(replace(ENDED, attempts=()), None, 0.01, id="ended, and nobody saw it run"),
         pytest.param(replace(ENDED, disk_price=None), 0.25, None, id="the disk's price is unknown"),
         pytest.param(replace(RUNNING, price=None), None, 0.02, id="the machine's price is unknown"),
         pytest.param(replace(ENDED, attempts=(replace(FIRST, dollars=None), FIRST)), None, 0.01, id="one is unknown"),
@@ -228,11 +231,3 @@ def test_a_price_of_s3_that_aws_does_not_tell_is_unknown(shop: Shop) -> None:
 )
 def test_what_is_kept_and_its_price_are_told_together(kept: list[Kept], text: str) -> None:
     assert str(costs.in_all(kept)) == text
-
-
-def test_a_day_that_is_none_is_wrong_usage(home: Any) -> None:
-    done = inv("costs", "--since", "yesterday", home=home)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "--since is 'yesterday', which is not a day\n  a day looks like 2026-11-01\n",
-    )

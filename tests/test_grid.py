@@ -137,6 +137,17 @@ def test_no_child_and_too_many_are_refused() -> None:
         children({"fast.yaml": b"seed: 1\nrounds: 1\n"}, seeds)
 
 
+def test_an_array_job_can_have_ten_thousand_children_and_no_more() -> None:
+    """https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html: 2 to 10,000."""
+    configs = {f"{number}.yaml": b"" for number in range(10_000)}
+    assert len(children(configs, [])) == 10_000
+    with pytest.raises(UsageError, match="10,001 trainings are more than one array job"):
+        children({**configs, "one more.yaml": b""}, [])
+    assert len(axis("seed=1..10000").values) == 10_000
+    with pytest.raises(UsageError, match="at most 10,000"):
+        axis("seed=0..10000")
+
+
 def test_two_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="trainings 0 and 1 would both be called fast,path=x_y"):
         children({"fast.yaml": b"path: x\n"}, [axis("path=x/y,x_y")])

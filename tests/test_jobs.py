@@ -105,6 +105,14 @@ def test_a_job_that_there_is_not_is_one_clear_line(store: Aws, reference: str) -
         jobs.find(store, reference)
 
 
+@pytest.mark.parametrize("reference", ["i-0123456789abcdef0", "i-0123456789"])
+def test_what_ec2_calls_unknown_or_malformed_is_no_job(spot: Aws, reference: str) -> None:
+    """InvalidInstanceID.NotFound and InvalidInstanceID.Malformed:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
+    with pytest.raises(CloudError, match=f"no job '{reference}'"):
+        jobs.find(spot, reference)
+
+
 def test_an_instance_of_someone_else_is_left_alone(store: Aws) -> None:
     theirs = start(store, ours=False)
     with pytest.raises(CloudError, match="not a job of solver-cloud"):

@@ -16,7 +16,7 @@ from cloud.claims import Claim
 from cloud.errors import CloudError, UsageError
 from cloud.instance_types import InstanceType
 from cloud.machine import Machine
-from cloud.offers import Facts, Limits, Market, Offer, choose
+from cloud.offers import Facts, Limits, Market, Offer, Refusal, choose
 from cloud.plan import Plan, Resumed, check_room, decide
 from cloud.quotas import Quota
 from cloud.trainer_config import TrainerConfig
@@ -36,6 +36,19 @@ def plan(aws: Aws, *offers: Offer, resumes: Resumed | None = None, **changes: An
     return decide(
         settings, MACHINE, market, IMAGE, CONFIG, "~/models/run-001", bucket="b", disk_price=0.005, resumes=resumes
     )
+
+
+def changes(aws: Aws) -> list[str]:
+    """What EC2 is asked to do from now on, in order; questions are left out."""
+    asked: list[str] = []
+
+    def note(model: Any, **_: object) -> None:
+        if not model.name.startswith("Describe"):
+            asked.append(model.name)
+
+    for client in (aws.ec2, aws.ec2_once):
+        client.meta.events.register("before-call", note)
+    return asked
 
 
 def found(aws: Aws, *types: str, markets: tuple[str, ...] = ("spot",)) -> Plan:
@@ -239,8 +252,93 @@ def test_each_refusal_says_what_to_do(account: Aws, monkeypatch: pytest.MonkeyPa
     assert fix in (refused.value.fix or "")
 
 
+class Ec2:
+    """Answers RunInstances: each time with the next code of an error, or with an id."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        answer = self.answers.pop(0)
+        if answer.startswith("i-"):
+            return {"Instances": [{"InstanceId": answer}]}
+        raise ClientError({"Error": {"Code": answer, "Message": "No."}}, "RunInstances")
+
+
+ON_DEMAND = replace(OFFER, market="on-demand", price=None)
+OFFERS = (OFFER, replace(OFFER, zone="us-east-1b", subnet="subnet-b"), replace(OFFER, type=M7I), ON_DEMAND)
+
+
+def test_one_offer_after_the_other_is_asked_for_until_one_is_granted(
+    account: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quota rules out whatever needs as many vCPUs of it; no capacity rules out just that zone."""
+    ec2 = Ec2("InsufficientInstanceCapacity", "VcpuLimitExceeded", "i-0aaaaaaa")
+    monkeypatch.setattr(account.ec2_once, "run_instances", ec2)
+    said: list[str] = []
+    assert launch.run(account, plan(account, *OFFERS), CLAIM, said.append) == launch.Started("i-0aaaaaaa", ON_DEMAND)
+    assert ec2.asked == [
+        request.run_instances(account, plan(account, *OFFERS), offer, CLAIM) for offer in (*OFFERS[:2], ON_DEMAND)
+    ]
+    assert said == [
+        "asking for one c7i.4xlarge spot in us-east-1a, $0.3000 an hour",
+        "refused: no capacity (InsufficientInstanceCapacity)",
+        "asking for one c7i.4xlarge spot in us-east-1b, $0.3000 an hour",
+        "refused: No. (VcpuLimitExceeded)",
+        "asking for one c7i.4xlarge on-demand in us-east-1a, price unknown",
+    ]
+
+
+def test_when_none_is_granted_every_refusal_is_told(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account.ec2_once, "run_instances", Ec2("SpotMaxPriceTooLow", "Unsupported"))
+    before = Refusal("m7i.4xlarge spot", "too dear", "more money")
+    decided = replace(plan(account), market=Market(OFFERS[:2], (before,)))
+    with pytest.raises(CloudError) as refused:
+        launch.run(account, decided, CLAIM, print)
+    assert [line for line in str(refused.value).splitlines() if line.startswith("    ")] == [
+        "    too dear",
+        "    more money",
+        "    No. (SpotMaxPriceTooLow)",
+        "    a higher --max-price, or another --instance",
+        "    No. (Unsupported)",
+        "    another --instance or --region",
+    ]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "IdempotentParameterMismatch"])
+def test_what_no_other_offer_mends_ends_the_launch(account: Aws, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    ec2 = Ec2(code)
+    monkeypatch.setattr(account.ec2_once, "run_instances", ec2)
+    monkeypatch.setattr(claims, "VISIBLE_SECONDS", 0)
+    with pytest.raises(CloudError, match=rf"cannot start a c7i.4xlarge: No\. \({code}\)"):
+        launch.run(account, plan(account, *OFFERS), CLAIM, print)
+    assert len(ec2.asked) == 1
+
+
+def test_a_dry_run_asks_for_the_first_offer_and_starts_nothing(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html (DryRun)"""
+    ec2 = Ec2("DryRunOperation", "InvalidParameterValue", "i-0aaaaaaa")
+    monkeypatch.setattr(account.ec2, "run_instances", ec2)
+    assert launch.dry_run(account, plan(account, *OFFERS)) == "No."
+    assert ec2.asked == [{**request.first(account, plan(account, *OFFERS)), "DryRun": True}]
+    with pytest.raises(CloudError, match=r"cannot start a c7i.4xlarge: No\. \(InvalidParameterValue\)"):
+        launch.dry_run(account, plan(account, *OFFERS))
+    assert launch.dry_run(account, plan(account, *OFFERS)) == ""
+
+
+def test_config_and_claim_are_in_s3_before_ec2_is_asked(store: Aws) -> None:
+    decided = plan(store)
+    claim = launch.prepare(store, decided, CONFIG)
+    assert claims.read(store, decided.claim_key)[0] == claim
+    there = store.s3.get_object(Bucket=store.bucket, Key=decided.config_key)
+    assert (there["Body"].read(), there["ContentType"]) == (b"seed: 1\n", "application/yaml")
+
+
 def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(ready: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request may have arrived although its answer did not."""
+    """The request may have arrived although its answer did not. A spot request that is open when its instance ends
+    launches another: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-cancel.html"""
     run_instances = ready.ec2_once.run_instances
 
     def interrupted(**asked: Any) -> None:
@@ -248,12 +346,26 @@ def test_ctrl_c_while_ec2_is_asked_leaves_nothing_running(ready: Aws, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ready.ec2_once, "run_instances", interrupted)
+    asked = changes(ready)
     with pytest.raises(CloudError, match=r"interrupted; i-.* was terminated; nothing is left running") as error:
         launch.run(ready, found(ready), claims.claim(ready, "claims/1.json"), print)
     assert error.value.code == 130
+    assert asked == ["RunInstances", "CancelSpotInstanceRequests", "TerminateInstances"]
     ours: Any = [{"Name": "tag:solver:cloud", "Values": [ready.settings.name]}]
     (instance,) = ready.ec2.describe_instances(Filters=ours)["Reservations"][0]["Instances"]
     assert instance["State"]["Name"] in ("shutting-down", "terminated")
+    (request,) = ready.ec2.describe_spot_instance_requests(Filters=ours)["SpotInstanceRequests"]
+    assert request["State"] == "cancelled"
+
+
+def test_ctrl_c_before_anything_was_started_says_so(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(account.ec2_once, "run_instances", interrupted)
+    monkeypatch.setattr(claims, "started", lambda *_, **__: None)
+    with pytest.raises(CloudError, match="interrupted; no instance was started"):
+        launch.run(account, plan(account), CLAIM, print)
 
 
 def test_a_launch_that_started_nothing_ends_nothing(account: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,17 +433,6 @@ def test_a_type_that_no_zone_sells_is_named() -> None:
     market = choose([C7I, M7I], ("spot",), replace(FACTS, sold={("m7i.4xlarge", "us-east-1b")}), Limits())
     assert [str(offer) for offer in market.offers] == ["m7i.4xlarge spot in us-east-1b"]
     assert market.refusals[0].why == "not sold in the zones of us-east-1"
-
-
-def test_a_claim_holds_for_who_comes_second_until_its_instance_has_ended(ready: Aws) -> None:
-    first = claims.claim(ready, "claims/1.json")
-    assert claims.claim(ready, "claims/1.json") == first
-    started = launch.run(ready, found(ready), first, print)
-    assert claims.claim(ready, "claims/1.json") == replace(first, instance=started.id)
-    assert launch.run(ready, found(ready), first, print).id == started.id
-    ready.ec2.terminate_instances(InstanceIds=[started.id])
-    again = claims.claim(ready, "claims/1.json")
-    assert (again.token != first.token, again.instance) == (True, "")
 
 
 def test_a_launch_taken_up_with_other_facts_is_still_the_same_instance(ready: Aws) -> None:

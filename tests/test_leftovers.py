@@ -20,6 +20,7 @@ from cloud.leftovers import Leftover
 from . import conftest
 from .localcloud.conftest import eventually, in_state
 from .test_jobs import start
+from .test_launch import changes
 
 SPOT = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
 FOREIGN = [{"Key": "solver:cloud", "Value": "somebody-else"}]
@@ -203,10 +204,13 @@ def test_what_belongs_to_others_is_neither_found_nor_ended(account: Aws) -> None
     )
     request = asked["SpotInstanceRequests"][0]["SpotInstanceRequestId"]
     assert found(account, days=400) == []
-    kinds: list[Any] = ["instance", "spot request", "volume", "image", "upload"]
-    for kind, id in zip(kinds, (theirs, request, volume(account, "x"), "latest", "data/x?uploadId=1"), strict=True):
-        with pytest.raises(CloudError, match="does not belong to solver-cloud"):
+    kinds: list[Any] = ["instance", "spot request", "volume", "image", "upload", "builder"]
+    ids = (theirs, request, volume(account, "x"), "latest", "data/x?uploadId=1", theirs)
+    for kind, id in zip(kinds, ids, strict=True):
+        with pytest.raises(CloudError) as refused:
             cleanup.end(account, Leftover(kind, id, "", ""))
+        assert refused.value.problem == f"{id} does not belong to solver-cloud"
+        assert refused.value.fix == "what others have made is left alone"
     assert state(account, theirs) == "running"
     assert account.ec2.describe_spot_instance_requests()["SpotInstanceRequests"][0]["State"] == "active"
     assert len(account.ec2.describe_volumes(Filters=[{"Name": "status", "Values": ["available"]}])["Volumes"]) == 1
@@ -247,6 +251,47 @@ def test_an_index_takes_its_manifests_along(account: Aws) -> None:
     cleanup.end(account, Leftover("image", "1" * 20, "", ""))
     listed = account.ecr.describe_images(repositoryName="solver-cloud")["imageDetails"]
     assert {one["imageDigest"] for one in listed} == {other, named}
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "fine"),
+    [
+        (False, "ImageNotFound", True),
+        (False, "ImageReferencedByManifestList", False),
+        (True, "ImageNotFound", True),
+        (True, "ImageReferencedByManifestList", True),
+        (True, "KmsError", False),
+    ],
+)
+def test_what_ecr_keeps_is_an_error_unless_another_index_needs_it(
+    account: Aws, monkeypatch: pytest.MonkeyPatch, part: bool, code: str, fine: bool
+) -> None:
+    """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html"""
+    own = push(account, None, config={"size": 1}, layers=[{"size": 1, "digest": "own"}])
+    index = push(account, "1" * 20, manifests=[{"digest": own, "size": 1}])
+    delete, asked = account.ecr.batch_delete_image, []
+
+    def refuse(**wanted: Any) -> Any:
+        (one,) = wanted["imageIds"]
+        asked.append(one["imageDigest"])
+        if one["imageDigest"] != (own if part else index):
+            return delete(**wanted)
+        return {"failures": [{"imageId": one, "failureCode": code, "failureReason": "It stays."}]}
+
+    monkeypatch.setattr(account.ecr, "batch_delete_image", refuse)
+    if fine:
+        cleanup.end(account, Leftover("image", "1" * 20, "", ""))
+        assert asked == [index, own]
+    else:
+        with pytest.raises(CloudError, match=f"cannot delete the image {'1' * 20}: It stays"):
+            cleanup.end(account, Leftover("image", "1" * 20, "", ""))
+
+
+def test_an_upload_whose_file_has_a_strange_name_is_aborted(account: Aws) -> None:
+    key = "jobs/i-0aaaaaaa/output/page?uploadId=1"
+    account.s3.create_multipart_upload(Bucket=account.bucket, Key=key)
+    end_all(account)
+    assert found(account) == []
 
 
 def test_an_upload_of_no_living_job_is_aborted(account: Aws) -> None:
@@ -323,6 +368,22 @@ def test_a_spot_job_that_has_ended_leaves_request_and_instance(spot: Aws) -> Non
     assert requests(spot, request) == "cancelled"
     cleanup.end(spot, left[0])
     assert found(spot) == []
+
+
+def test_a_stopped_spot_instance_whose_job_has_ended_leaves_its_request_too(spot: Aws) -> None:
+    """Its request is `disabled`, and open again once the instance has gone:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-cancel.html"""
+    id, request = launch(spot)
+    spot.ec2.stop_instances(InstanceIds=[id])
+    in_state(spot.ec2, id, "stopped")
+    assert requests(spot, request) == "disabled"
+    remember(spot, id, "failed")
+    left = leftovers.find(spot, after())
+    assert [(one.kind, one.id) for one in left] == [("spot request", request), ("instance", id)]
+    asked = changes(spot)
+    cleanup.end(spot, left[1])
+    assert asked == ["CancelSpotInstanceRequests", "TerminateInstances"]
+    assert requests(spot, request) == "cancelled"
 
 
 def test_an_instance_launched_anew_for_a_job_that_was_another_s_is_ended(spot: Aws) -> None:

@@ -40,6 +40,7 @@ from cloud.sweep_record import Sweep
 
 from .conftest import record
 from .localcloud.conftest import FakeCloud, eventually
+from .test_claims import overtaken
 
 TYPES = "c7i.2xlarge,c6i.2xlarge"
 
@@ -199,6 +200,20 @@ def test_the_same_sweep_is_not_submitted_twice_while_it_runs(account: Aws, cloud
     anew = sweep.claim(account, planned(account, "seed=1,2"))
     assert not anew.running
     assert anew.sweep != there.id
+
+
+def test_of_two_who_submit_the_same_again_at_once_one_may(
+    account: Aws, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = submitted(account, "seed=1,2")
+    settled(account, there, "running", "running")
+    finish(cloud, there)
+    settled(account, there, "complete", "complete")
+    with monkeypatch.context() as patch:
+        rival = overtaken(patch)
+        with pytest.raises(CloudError, match="somebody else submits this very sweep right now"):
+            sweep.claim(account, planned(account, "seed=1,2"))
+    assert sweep.claim(account, planned(account, "seed=1,2")).sweep == sweep.sweep_id(rival.token)
 
 
 def test_a_launcher_that_died_before_it_submitted_is_taken_up(account: Aws) -> None:

@@ -190,3 +190,11 @@ def test_attach_without_a_terminal_says_what_to_use_instead(home: Path, aws: obj
 
     with pytest.raises(UsageError, match=r"attach needs a terminal\n.*inv logs i-0aaaaaaa --follow"):
         session.attach(aws, remembered("running"))  # type: ignore[arg-type]
+
+
+def test_a_day_that_is_none_is_wrong_usage(home: Path) -> None:
+    done = inv("costs", "--since", "yesterday", home=home)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "--since is 'yesterday', which is not a day\n  a day looks like 2026-11-01\n",
+    )

@@ -122,6 +122,7 @@ begin_errands() {
 }
 
 run_errands() {
+    local IN_GROUP=yes # or `stop_errands` would not reach what hangs
     attempt "looking for the spot request" find_spot_request & # it is looked for again when it is to be cancelled
     errand "publishing the ssh host keys" publish_host_keys &
     errand "fetching config" fetch_config &

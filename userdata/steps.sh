@@ -58,11 +58,12 @@ remember() {
 }
 
 # limited SECONDS COMMAND...: SIGTERM after so long, SIGKILL ten seconds later.
+# With IN_GROUP=yes it stays in the process group that it is called in, and is ended with that.
 # SOLVER_PATIENCE (whole seconds) replaces every limit, so that a rehearsal need not wait for real ones.
 limited() {
     local seconds=${SOLVER_PATIENCE:-$1}
     shift
-    timeout --kill-after=10 "$seconds" "$@"
+    timeout ${IN_GROUP:+--foreground} --kill-after=10 "$seconds" "$@"
 }
 
 # In the background for the reason that `attempt` gives.

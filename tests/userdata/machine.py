@@ -139,11 +139,19 @@ class Machine:
         return self
 
     def power_off(self) -> None:
-        """End every process of this machine: those that have its directory in their environment."""
+        """End every process of this machine."""
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """The commands that run on this machine, by pid: those that have its directory in their environment."""
+        found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if f"FAKES={self.root}\0".encode() in (process / "environ").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
+                    found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+        return found
 
     def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
         """Wait for something to become true."""

@@ -179,6 +179,13 @@ def test_what_is_not_the_trainers_fault_is_tried_again(child: Child) -> None:
     assert child.process.returncode == RETRY
 
 
+def test_a_model_that_cannot_be_uploaded_is_no_success(child: Child) -> None:
+    """The trainer's exit code is 0, which would be the end of the child for Batch."""
+    child.write("fail", "aws s3 sync */bundle")
+    child.boot()
+    assert child.process.returncode == RETRY
+
+
 def test_told_to_stop_it_saves_a_checkpoint_and_the_next_attempt_goes_on_from_there(child: Child) -> None:
     child.write("trainer", ENDLESS)
     with training(child):

@@ -93,6 +93,7 @@ def test_what_a_complete_job_leaves_in_s3(machine: Machine) -> None:
     assert record["launched_at"] < record["started_at"] <= record["ended_at"]
     assert machine.listed("bundle") == ["strategy.csv", "tables/convergence.csv"]
     assert machine.stored("bundle/strategy.csv") == "better\n"
+    assert " ended" in machine.called("python3 snapshot")[-1]  # so no file is too new to be part of it
     assert record["bundle"][0] == {
         "path": "strategy.csv",
         "size": 7,
@@ -154,6 +155,14 @@ def test_an_on_demand_job_asks_for_no_spot_request(machine: Machine) -> None:
 def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
     machine = Machine(tmp_path, without=("apt-get", "yum", "tmux", "aws")).boot()
     assert machine.called("dnf") == ["dnf --assumeyes --quiet install awscli-2", "dnf --assumeyes --quiet install tmux"]
+    assert machine.tags["status"] == "complete"
+
+
+def test_an_installation_that_fails_once_is_tried_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, without=("apt-get", "yum", "tmux"))
+    machine.write("fail-once", "dnf *")
+    machine.boot()
+    assert machine.called("dnf") == ["dnf --assumeyes --quiet install tmux"] * 2
     assert machine.tags["status"] == "complete"
 
 

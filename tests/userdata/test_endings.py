@@ -71,7 +71,8 @@ def test_no_look_is_longer_than_the_deadline(tmp_path: Path) -> None:
 
 
 def test_after_the_deadline_nothing_is_started(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, deadline=int(time.time()) - 5).boot()
+    """The timer leaves ten minutes all the same, for what was not saved before."""
+    machine = Machine(tmp_path, deadline=int(time.time()) - 3600).boot()
     assert machine.calls[0] == "shutdown -h +MINUTES"
     assert (machine.root / "timer-minutes").read_text() == "10\n"
     assert machine.record is not None
@@ -297,5 +298,42 @@ def test_a_sync_under_way_does_not_delay_the_answer_to_a_spot_notice(machine: Ma
         machine.until(lambda: [call for call in machine.called("aws s3 sync") if call.endswith("/output")])
         (machine.root / "hang").unlink()
         interrupt(machine)
+        assert [line for line in machine.processes().values() if line.startswith("sleep 1000")] == []
     assert machine.stored("output/checkpoint") == "checkpoint 1\n"
     assert machine.tags["status"] == "interrupted"
+
+
+def test_a_spot_instance_asks_for_its_end_until_it_is_granted(machine: Machine) -> None:
+    """A shutdown would only stop it, and its disk would go on costing."""
+    machine.write("trainer", "echo model >model")
+    machine.write("fail-once", TERMINATION)
+    machine.boot()
+    assert len(machine.called(TERMINATION)) == 2
+    assert not machine.called("shutdown -h now")
+
+
+def test_what_was_begun_at_the_boot_cannot_come_after_the_end(machine: Machine) -> None:
+    """A first record that was uploaded late would take the place of the last."""
+    machine.write("hang", "python3 record starting *")
+    machine.write("fail", "docker version *")
+    machine.start()
+    machine.process.wait(40)
+    hanging = [line for line in machine.processes().values() if line.startswith("sleep 1000")]
+    machine.power_off()
+    assert machine.record is not None
+    assert machine.record["reason"] == "starting Docker: docker: it went wrong"
+    assert hanging == []
+
+
+def test_the_last_tag_is_written_before_the_machine_ends(machine: Machine) -> None:
+    """Or one that is under way is lost with it; what hangs is not waited for longer than its limit."""
+    machine.write("trainer", "echo model >model")
+    machine.write("hang", "aws ec2 create-tags * Key=solver:status,Value=complete *")
+    machine.boot(SOLVER_PATIENCE="2")
+    lines = [line.partition(" ")[2] for line in machine.log.splitlines()]
+    told, cancelling = (
+        lines.index("failed (exit 124): complete: done: timed out"),
+        lines.index("cancelling sir-0bbbbbbb"),
+    )
+    assert told < cancelling
+    assert machine.last_call == TERMINATION
