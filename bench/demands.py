@@ -57,12 +57,12 @@ LAUNCH = {
     **dict.fromkeys(("ec2 DescribeInstanceTypeOfferings", "ec2 DescribeSpotPriceHistory"), 1),
     **{"ec2 DescribeImages": 2, "ec2 DescribeInstanceTypes": 2, "ec2 RunInstances": 1},
     **dict.fromkeys(("ecr DescribeRepositories", "ecr DescribeImages", "ssm GetParameters"), 1),
-    **{"pricing GetProducts": 1, "service-quotas GetServiceQuota": 1, "s3 PutObject": 3},
+    **{"pricing GetProducts": 1, "service-quotas GetServiceQuota": 1, "s3 PutObject": 4, "s3 HeadObject": 1},
 }
 COMMANDS: dict[str, Callable[[int], dict[str, int]]] = {
     "launch": lambda n: {**LAUNCH, "ec2 DescribeInstances": pages(n)},
     "status": lambda n: {"ec2 DescribeInstances": pages(n), "s3 ListObjectsV2": pages(n)},
-    "status JOB": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3, "s3 HeadObject": 1},
+    "status JOB": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 4, "s3 HeadObject": 1},
     "wait, each 5 s": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3},
     "logs": lambda n: {"ec2 DescribeInstances by id": 1, "s3 GetObject": 3},
     "download": lambda n: {"ec2 DescribeInstances by id": 1, "s3 ListObjectsV2": 1, "s3 GetObject": 3},
@@ -123,14 +123,14 @@ INSTANCE: dict[str, dict[str, int]] = {
     "first boot": {
         **{"ec2 create-tags": 3, "ec2 describe-instances": 1, "ec2 describe-spot-price-history": 1},
         **{"ec2 describe-instances by tag": 1, "sts assume-role": 1},
-        **{"ecr get-login-password": 1, "docker pull": 1, "s3 cp down": 1, "s3 cp up": 4},
+        **{"ecr get-login-password": 1, "docker pull": 1, "s3 cp down": 2, "s3 cp up": 4},
     },
     "sync": {"s3 sync up": 2},
     "hour": {"ec2 describe-spot-price-history": 1},
     "reclaim": {"ec2 create-tags": 2, "ec2 describe-instances": 1, "s3 sync up": 2, "s3 cp up": 1},
     "restart": {
         **{"ec2 create-tags": 2, "ec2 describe-instances": 1, "ec2 describe-spot-price-history": 1},
-        **{"sts assume-role": 1, "s3 cp up": 3},
+        **{"sts assume-role": 1, "s3 cp down": 1, "s3 cp up": 3},
     },
     "end": {
         **{"ec2 create-tags": 2, "ec2 cancel-spot-instance-requests": 1, "ec2 terminate-instances": 1},

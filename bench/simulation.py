@@ -110,7 +110,7 @@ def boot(account: Account, *, first: bool = False) -> Process:
     if first:
         account.start(calls(account, "s3 cp up", "ecr get-login-password", "docker pull"))
     own = ["ec2 describe-instances by tag"] if first else []
-    files = [*(["s3 cp down"] if first else []), "s3 cp up", "s3 cp up"]
+    files = [*["s3 cp down"] * (2 if first else 1), "s3 cp up", "s3 cp up"]  # programs; config
     wrong = yield from calls(account, *own, "sts assume-role", *files)
     yield from call(account, "ec2 describe-instances", 5)
     yield from call(account, "s3 cp up")

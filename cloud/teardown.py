@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import bucket, firewall, keypair, machine_images, pool_remains, provision, roles
+from . import bucket, firewall, keypair, machine_images, older, pool_remains, provision, roles
 from .aws import Aws, aws_errors, instances, pages
 from .errors import CloudError
 from .jobs import GONE
@@ -154,7 +154,8 @@ def _bucket(aws: Aws, *, bucket_too: bool) -> Remainder | None:
     if not bucket.exists(aws):
         return None
     with aws_errors(f"list what is in the bucket {aws.bucket}"):
-        objects = pages(aws.s3, "list_object_versions", "Versions", Bucket=aws.bucket)
+        found = pages(aws.s3, "list_object_versions", "Versions", Bucket=aws.bucket)
+    objects = [one for one in found if one["Key"] != older.SINCE]  # of `setup` itself
     total = sum(one["Size"] for one in objects)
     jobs, sweeps = (
         {one["Key"].split("/")[1] for one in objects if one["Key"].startswith(kind)} for kind in ("jobs/", "sweeps/")

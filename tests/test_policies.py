@@ -53,6 +53,7 @@ def test_a_job_reaches_these_objects_and_no_others() -> None:
         *((action, own) for action in policies.KEEP),
         ("s3:GetObject", "configs/*"),
         ("s3:GetObject", "jobs/*/output/*"),
+        ("s3:GetObject", "jobs/*/logs/tree.json"),
         ("s3:ListBucket", "arn:aws:s3:::models"),
     }
 

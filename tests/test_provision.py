@@ -38,7 +38,17 @@ def previewed(aws: Aws) -> dict[str, str]:
     return said
 
 
-KINDS = ["bucket", "repository", "key pair", "security group", "role", "jobs' role", "instance profile", "spot role"]
+KINDS = [
+    "bucket",
+    "registry",
+    "repository",
+    "key pair",
+    "security group",
+    "role",
+    "jobs' role",
+    "instance profile",
+    "spot role",
+]
 ROLE = "solver-cloud-us-east-1"
 
 

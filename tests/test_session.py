@@ -260,9 +260,8 @@ def test_a_job_that_cannot_be_attached_to_says_so(aws: Aws, job: Job, changes: d
 HEAD = """
 import sys
 import threading
-from cloud.commands import enough_read
-from cloud import terminal
-with enough_read(), terminal.output() as write:
+from cloud import mishaps, terminal
+with mishaps.explained(), terminal.output() as write:
     for _ in range(1000):
         write(b"line\\n" * 1000)
 """

@@ -75,7 +75,7 @@ def test_everything_goes_and_setup_makes_it_again(account: Aws) -> None:
     assert ours(account) == {}
     assert kinds(account) == []
     made = {piece.kind: piece.outcome for piece in provision.converge(account)}
-    assert made == {**dict.fromkeys((*KINDS, "spot role"), "made"), "spot role": "there"}
+    assert made == {**dict.fromkeys((*KINDS, "registry", "spot role"), "made"), "spot role": "there"}
 
 
 def test_the_same_on_the_local_cloud(ready: Aws) -> None:
@@ -84,7 +84,7 @@ def test_the_same_on_the_local_cloud(ready: Aws) -> None:
     remove_all(ready)
     assert ours(ready) == {}
     made = {piece.kind: piece.outcome for piece in provision.converge(ready)}
-    assert made == {**dict.fromkeys((*KINDS, "spot role"), "made"), "spot role": "there"}
+    assert made == {**dict.fromkeys((*KINDS, "registry", "spot role"), "made"), "spot role": "there"}
     assert leftovers.images(ready) == []
     remove_all(ready)
 
@@ -121,7 +121,7 @@ def test_the_bucket_stays_unless_it_is_asked_for(account: Aws) -> None:
     assert bucket.holds == "2 jobs with output and models, 40 bytes"
     remove_all(account, bucket_too=False)
     assert ours(account) == {"buckets": [account.bucket]}
-    assert account.s3.list_objects_v2(Bucket=account.bucket)["KeyCount"] == 4
+    assert account.s3.list_objects_v2(Bucket=account.bucket)["KeyCount"] == 5  # with setup's mark
     remove_all(account, bucket_too=True)
     assert ours(account) == {}
 

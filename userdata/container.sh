@@ -177,13 +177,11 @@ tell_all() {
             eval "pid=\${parent_$pid-0}"
         done
     done
-    # shellcheck disable=SC2086  # each is a word
-    [ -z "$listeners" ] || kill -TERM $listeners
+    for pid in $listeners; do kill -TERM "$pid"; done
     for pid in $listeners; do
         while lives "$pid"; do sleep 0.1 || sleep 1 || return 1; done
     done
-    # shellcheck disable=SC2086
-    [ -z "$held" ] || { kill -TERM $held && kill -CONT $held; }
+    for pid in $held; do kill -TERM "$pid" && kill -CONT "$pid"; done
 }
 
 lives() {

@@ -44,8 +44,7 @@ use_job_role() {
 job_credentials() {
     local held=$WORK/credentials given
     if [[ ! -s $held ]] || (($(date +%s) - $(date -r "$held" +%s) > 1800)); then
-        # shellcheck disable=SC2016  # a literal of JMESPath
-        given='Credentials.[{Version: `1`}, @] | merge([0], [1])'
+        given="Credentials.[{Version: \`1\`}, @] | merge([0], [1])"
         (umask 077 && "${AWS_CLI[@]}" sts assume-role --output json --query "$given" --role-arn "$JOB_ROLE" \
             --role-session-name "$INSTANCE" --tags "Key=job,Value=$INSTANCE" >"$held.$$" &&
             mv "$held.$$" "$held") || return 1

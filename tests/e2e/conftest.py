@@ -105,9 +105,12 @@ class User:
     @cached_property
     def aws(self) -> Aws:
         """The account, with clients that are kept: each first one costs as much as thirty calls."""
+        file = str(self.home / ".aws" / "config")
         session = botocore.session.Session(profile="local")
-        session.set_config_variable("config_file", str(self.home / ".aws" / "config"))
-        aws = Aws(Settings.from_context({}, profile="local"))
+        session.set_config_variable("config_file", file)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_CONFIG_FILE", file)
+            aws = Aws(Settings.from_context({}, profile="local"))
         aws.session = boto3.Session(botocore_session=session, region_name=aws.settings.region)
         aws.account = aws.sts.get_caller_identity()["Account"]  # known for this user only, not for this machine
         return aws

@@ -38,6 +38,7 @@ def listed(user: User, found: dict[str, Any], prefix: str) -> list[str]:
 def test_one_bad_entry_never_takes_the_rest(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "source"
     source.mkdir()
+    (source / "Cargo.toml").touch()
     (source / "trainer.sh").write_text(TRAINER)
     (source / "Dockerfile").write_text("ARG RUNTIME_IMAGE\nFROM ${RUNTIME_IMAGE}\nCOPY trainer.sh /trainer.sh\n")
     monkeypatch.setitem(user.environment, "INVOKE_SOLVER_DOCKERFILE", str(source / "Dockerfile"))
