@@ -24,9 +24,9 @@ FREE = {"sts:GetCallerIdentity", "sts:DecodeAuthorizationMessage"}
 
 
 def check(environ: Environ, access_key: str, service: str, region: str) -> Refusal | None:
-    """Why a request of a role's session is refused; None when it may pass, or when it is nobody's session."""
+    """Why a request of a session of the owner's roles is refused; None when it may pass, or when it is none."""
     session = authorization.role_session(access_key)
-    if session is None:
+    if session is None or session.account_id != DEFAULT_ACCOUNT_ID:  # what other accounts allow is theirs to say
         return None
     policies, known = _policies(session.role_arn), _known(session)
     can = partial(_can, policies, known)

@@ -27,6 +27,8 @@ MODULES = ("awscli.clidriver", "awscli.handlers", "awscli.customizations.s3.subc
 """They load all the others that a call needs."""
 SERVICES = ("ec2", "s3", "sts")
 """Those that an instance calls most."""
+PAGED = ("ec2", "s3")
+"""Of these, those that have lists to page through and states to wait for."""
 
 
 def main() -> None:
@@ -55,6 +57,7 @@ def load_models() -> None:
     session = create_clidriver().session
     for service in SERVICES:
         session.create_client(service, region_name="us-east-1", aws_access_key_id="-", aws_secret_access_key="-")
+    for service in PAGED:
         session.get_paginator_model(service)
         session.get_waiter_model(service)
 

@@ -42,7 +42,7 @@ def test_one_bad_entry_never_takes_the_rest(user: User, tmp_path: Path, monkeypa
     (source / "trainer.sh").write_text(TRAINER)
     (source / "Dockerfile").write_text("ARG RUNTIME_IMAGE\nFROM ${RUNTIME_IMAGE}\nCOPY trainer.sh /trainer.sh\n")
     monkeypatch.setitem(user.environment, "INVOKE_SOLVER_DOCKERFILE", str(source / "Dockerfile"))
-    monkeypatch.setitem(user.environment, "INVOKE_SOLVER_TRAINER", "sh -c 'bash /trainer.sh; true'")
+    monkeypatch.setitem(user.environment, "INVOKE_SOLVER_TRAINER", "sh -c 'bash /trainer.sh {config} {output}; true'")
     job, _ = user.launch(user.config("entries.yaml"), "~/models/entries", source=source)
     found = user.until(job, lambda found: any("open.log" in one for one in found["warnings"]))
     assert found["synced_at"]

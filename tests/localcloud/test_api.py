@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -53,6 +55,11 @@ EXPIRED = {
 def assume(cloud: FakeCloud, account: str = "123456789012") -> dict[str, str]:
     """The credentials of a role's session, as arguments of a boto3 session."""
     arn = f"arn:aws:iam::{account}:role/somebody"
+    iam = cloud.client("iam")
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName="somebody", AssumeRolePolicyDocument="{}")
+        anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        iam.put_role_policy(RoleName="somebody", PolicyName="anything", PolicyDocument=json.dumps(anything))
     given = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="session")["Credentials"]
     return {
         "aws_access_key_id": given["AccessKeyId"],

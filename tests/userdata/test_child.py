@@ -369,7 +369,10 @@ def test_only_the_script_that_was_submitted_is_run(child: Child, forged: bool) -
     child.write(f"s3/{BUCKET}/{key}", submitted.decode() + ("# and more\n" if forged else ""))
     ended = subprocess.run(
         ["bash", "-c", START],
-        env={"PATH": str(child.bin), "FAKES": str(child.root), "SOLVER_RUNNER": f"s3://{BUCKET}/{key}"},
+        env={
+            **{"PATH": str(child.bin), "FAKES": str(child.root), "AWS_BATCH_JOB_ATTEMPT": "1"},
+            "SOLVER_RUNNER": f"s3://{BUCKET}/{key}",
+        },
         capture_output=True,
         text=True,
         check=False,

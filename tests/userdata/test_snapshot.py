@@ -336,7 +336,7 @@ def test_what_may_not_be_read_is_named_and_keeps_its_earlier_version(disk: Disk)
 
 def open_up(directory: Path) -> None:
     """Let another user through to a directory."""
-    for path in (directory, *directory.parents[:2]):
+    for path in (directory, *directory.parents[:3]):
         path.chmod(0o755)
 
 
