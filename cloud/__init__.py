@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from . import userdata as userdata
     from . import watch as watch
     from . import yaml_edit as yaml_edit
+    from . import yaml_tree as yaml_tree
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files, yaml_edit
+from . import files, yaml_tree
 from .config import typed_path
 from .errors import UsageError
 
@@ -44,7 +44,7 @@ def read_trainer_config(path: Path | str | None) -> TrainerConfig:
         raise UsageError(f"config {path} does not exist") from None
     except OSError as error:
         raise UsageError(f"config {path} cannot be read: {error.strerror}", fix=FIX) from None
-    text = yaml_edit.decoded(f"config {path}", data)[-1]
-    for _ in yaml_edit.parsed(f"config {path}", text):
+    text = yaml_tree.decoded(f"config {path}", data)[-1]
+    for _ in yaml_tree.parsed(f"config {path}", text):
         pass  # only its syntax is checked: what it means is the trainer's
     return TrainerConfig(path, data)

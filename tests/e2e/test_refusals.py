@@ -90,4 +90,4 @@ def test_credentials_that_are_not_known(user: User) -> None:
         "AWS_ENDPOINT_URL": user.aws.ec2.meta.endpoint_url,
     }
     stranger = User(user.home, environment)
-    assert "the access key is not known to AWS" in stranger.run("status", code=1).stderr
+    assert "AWS does not know the access key" in stranger.run("status", code=1).stderr

@@ -34,7 +34,7 @@ def judge(file: str) -> Verdict:
     Raises CloudError if mutmut is missing, or the tests fail before anything is changed.
     """
     if find_spec("mutmut") is None:
-        raise CloudError("mutmut is not installed", fix="pip install 'mutmut>=3.8'")
+        raise CloudError("mutmut is not installed", fix=".venv/bin/pip install 'mutmut>=3.8,<4'")
     with copied() as tree:
         (tree / "setup.cfg").write_text(_configuration(tree, file))
         done = subprocess.run([sys.executable, "-m", "mutmut", "run"], cwd=tree, check=False, stdout=sys.stderr)
