@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -172,3 +173,25 @@ def test_a_claim_holds_for_who_comes_second_until_its_instance_has_ended(
     ready.ec2.terminate_instances(InstanceIds=[started.id])
     again = claims.claim(ready, KEY)
     assert (again.token != first.token, again.instance) == (True, "")
+
+
+AT = '"launched_at": "2026-11-01T08:00:00Z"'
+TOKEN = '"token": "' + "0" * 32 + '"'
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("[]", "the claim is"),
+        ("{" + AT + "}", "token is"),
+        ('{"token": "' + "g" * 50 + '", ' + AT + "}", f"token is '{'g' * 40}'$"),
+        ("{" + TOKEN + "}", "launched_at is"),
+        ("{" + TOKEN + ", " + AT + "}" + " " * claims.MOST_BYTES, ""),
+    ],
+)
+def test_what_is_no_claim_is_said_with_what_to_do(store: Aws, body: str, why: str) -> None:
+    store.s3.put_object(Bucket=store.bucket, Key=KEY, Body=body.encode())
+    with pytest.raises(CloudError) as error:
+        claims.read(store, KEY)
+    assert re.search(f"^{KEY} in S3 is no claim of a launch: {why}", error.value.problem)
+    assert error.value.fix == f"if `inv status` shows nothing that was launched so: aws s3 rm s3://{store.bucket}/{KEY}"

@@ -135,6 +135,8 @@ def test_whatever_records_name_nothing_is_lost_unasked_or_written_elsewhere(how:
 
 
 KEY = paramiko.ECDSAKey.generate()
+POINT = 65
+"""Bytes of a point of its curve, at the end of a key."""
 KINDS = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp521", "ssh-dss", "x", KEY.get_name()]
 
 
@@ -160,7 +162,12 @@ def test_whatever_stands_for_host_keys_is_keys_or_said(how: settings, monkeypatc
         keys: list[paramiko.PKey] = []
         with suppress(CloudError):
             keys = session.host_keys(None, job)  # type: ignore[arg-type]
-        assert all(key.get_base64() in text for key in keys)
+        # By the point that is the key: paramiko also reads one whose length is written wrong.
+        given = []
+        for line in several:
+            with suppress(ValueError):
+                given.append(base64.b64decode(line.split(" ", 1)[-1], validate=True))
+        assert all(any(key.asbytes()[-POINT:] in data for data in given) for key in keys)
 
     tried(how, check, st.lists(lines(), max_size=4))
 
