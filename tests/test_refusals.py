@@ -140,9 +140,16 @@ def test_what_is_asked_for_is_more_than_there_is_and_enough_for_what_runs(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, limit: int, used: int, enough: int
 ) -> None:
     there = quotas.Quota("L-34B43A08", "…", "a c d h i m r t z", "spot", limit, used)
-    monkeypatch.setattr(quotas, "find", lambda *_: [there])
+    asked: list[Any] = []
+
+    def find(*of: Any) -> list[quotas.Quota]:
+        asked.append(of)
+        return [there]
+
+    monkeypatch.setattr(quotas, "find", find)
     read = refusals.read(aws, refusal("VcpuLimitExceeded"), OFFER, OTHERS)
     assert read
+    assert asked == [(aws, [OFFER.type.name], ["spot"])]
     assert f"--desired-value {enough} " in read.refusal.fix
 
 
@@ -150,6 +157,11 @@ def test_without_the_spot_role_every_spot_machine_is_ruled_out(aws: Aws) -> None
     read = refusals.read(aws, refusal("AuthFailure.ServiceLinkedRoleCreationNotPermitted"), OFFER, OTHERS)
     assert read
     assert (read.refusal.what, set(read.others)) == ("spot machine", {SMALL, DEAR, GPU})
+    assert read.refusal.why == (
+        "the account has no AWSServiceRoleForEC2Spot (AuthFailure.ServiceLinkedRoleCreationNotPermitted)"
+    )
+    command = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
+    assert read.refusal.fix == f"once, by someone who may: {command}"
 
 
 def test_a_refusal_without_a_message_is_told_as_it_is(aws: Aws) -> None:
@@ -194,3 +206,19 @@ def test_what_is_not_allowed_is_named(aws: Aws, monkeypatch: pytest.MonkeyPatch,
     assert asked == ["abc123"]
     assert denied.problem == "cannot start a c7i.4xlarge: this profile may not (UnauthorizedOperation)"
     assert denied.fix == fix
+
+
+@pytest.mark.parametrize("decoded", [None, "", "[]", "{", '{"context": []}', '{"context": {"principal": "me"}}'])
+def test_a_message_that_cannot_be_read_is_left_to_whoever_can(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, decoded: str | None
+) -> None:
+    def decode(EncodedMessage: str) -> dict[str, str]:
+        if decoded is None:
+            raise refusal("AccessDenied")
+        return {"DecodedMessage": decoded} if decoded else {}
+
+    monkeypatch.setattr(aws.sts, "decode_authorization_message", decode)
+    error = refusal("UnauthorizedOperation", "You may not. Encoded authorization failure message: abc123 ")
+    denied = refusals.denied(aws, error, "start it")
+    assert denied
+    assert denied.fix == "to see what is missing: aws sts decode-authorization-message --encoded-message abc123"
