@@ -238,10 +238,7 @@ def test_a_launcher_that_may_be_submitting_is_waited_for(account: Aws, monkeypat
     """Its script is in S3, its job is not in Batch, or not seen there yet."""
     plan = planned(account, "seed=1,2")
     claimed = sweep.claim(account, plan)
-    with monkeypatch.context() as patch:
-        patch.setattr(sweep, "_submit_once", lambda *_: pytest.fail("killed"))
-        with pytest.raises(pytest.fail.Exception):
-            sweep.submit(account, plan, claimed, print)
+    killed_before_it_submits(account, plan, claimed, monkeypatch)
     with pytest.raises(CloudError, match="was about to be submitted"):
         sweep.submit(account, plan, claimed, print)
     monkeypatch.setattr(sweep, "SETTLING", children.SETTLING * 0)
@@ -486,13 +483,20 @@ def test_a_sweep_that_was_never_submitted_is_called_that(account: Aws, monkeypat
     settled(account, again, "running", "running")
 
 
-def never_submitted(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    plan = planned(account, "seed=1,2")
-    claimed = sweep.claim(account, plan)
+def killed_before_it_submits(
+    account: Aws, plan: sweep_plan.Plan, claimed: sweep.Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its script is in S3, its job is not in Batch."""
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "_submit_once", lambda *_: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             sweep.submit(account, plan, claimed, print)
+
+
+def never_submitted(account: Aws, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    plan = planned(account, "seed=1,2")
+    claimed = sweep.claim(account, plan)
+    killed_before_it_submits(account, plan, claimed, monkeypatch)
     return sweeps.find(account, claimed.sweep)
 
 

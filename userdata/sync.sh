@@ -71,7 +71,8 @@ s3_sync() {
 
 # Like `limited`, which puts the command into a process group of its own, where `stop_sync` would not reach it.
 in_group() {
-    timeout --foreground --kill-after=10 "${SOLVER_PATIENCE:-$1}" "${@:2}"
+    local IN_GROUP=yes
+    limited "$@"
 }
 
 # What the job says of itself is in memory, and goes to S3 past a disk that is full.
